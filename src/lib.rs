@@ -1,0 +1,5 @@
+//! Cloakroom.
+pub mod clock;
+pub mod secret;
+pub mod session;
+pub mod store;

@@ -1,0 +1,202 @@
+//! Names of one session: the id in the visitor's cookie, the key in the store, the reference in logs.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+use zeroize::Zeroize;
+
+/// Bytes of randomness in a session id: 256 bits (SL1).
+pub const ID_LEN: usize = 32;
+
+/// The system's random source failed; no session can be made without it.
+#[derive(Debug, thiserror::Error)]
+#[error("the system's random source gave nothing")]
+pub struct NoRandomness;
+
+/// `N` fresh bytes from the system's generator.
+///
+/// # Errors
+/// [`NoRandomness`] when the system has none to give; nothing weaker is ever used.
+pub fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomness)?;
+    Ok(bytes)
+}
+
+/// The bearer secret of a session, known to the visitor's browser only.
+///
+/// It never reaches a store, a log or a backend; it has no `Display`, and its `Debug` shows nothing (LG1).
+#[derive(Clone, PartialEq, Eq)]
+pub struct SessionId([u8; ID_LEN]);
+
+impl SessionId {
+    /// A new id from the system's generator.
+    ///
+    /// # Errors
+    /// [`NoRandomness`] when the system's generator fails.
+    pub fn generate() -> Result<Self, NoRandomness> {
+        random().map(Self)
+    }
+
+    /// An id read back from a ticket whose authentication code was right, or from our own alias record.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; ID_LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// The secret bytes, for the ticket and for key derivation.
+    #[must_use]
+    pub const fn expose(&self) -> &[u8; ID_LEN] {
+        &self.0
+    }
+
+    /// The name under which the store knows this session (ST1): it does not lead back to the id.
+    #[must_use]
+    pub fn store_key(&self) -> StoreKey {
+        let mut digest = Sha256::new();
+        digest.update(b"cloakroom store key 1");
+        digest.update(self.0);
+        StoreKey(digest.finalize().into())
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionId(..)")
+    }
+}
+
+impl Drop for SessionId {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+/// The digest of a session id: what stores use as their key. Always 32 bytes (ST6).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StoreKey([u8; 32]);
+
+impl StoreKey {
+    /// A key read back from a store's index.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes of the digest.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for StoreKey {
+    /// Four bytes: enough to tell two keys apart in a test, too few to look one up.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoreKey({:02x}{:02x}{:02x}{:02x}..)", self.0[0], self.0[1], self.0[2], self.0[3])
+    }
+}
+
+/// The digest of an owner's name, for the store's owner index; the name itself stays in the sealed record.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OwnerKey([u8; 32]);
+
+impl OwnerKey {
+    /// The index key of `owner` within one session policy.
+    #[must_use]
+    pub fn new(policy: &str, owner: &str) -> Self {
+        let mut digest = Sha256::new();
+        digest.update(b"cloakroom owner key 1");
+        digest.update((policy.len() as u64).to_be_bytes());
+        digest.update(policy.as_bytes());
+        digest.update(owner.as_bytes());
+        Self(digest.finalize().into())
+    }
+
+    /// A key read back from a store.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes of the digest.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for OwnerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OwnerKey({:02x}{:02x}..)", self.0[0], self.0[1])
+    }
+}
+
+/// The name a session keeps through every change of its id; safe in headers and logs, useless as a cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Lineage([u8; 12]);
+
+impl Lineage {
+    /// A new lineage.
+    ///
+    /// # Errors
+    /// [`NoRandomness`] when the system's generator fails.
+    pub fn generate() -> Result<Self, NoRandomness> {
+        random().map(Self)
+    }
+
+    /// A lineage read back from a record.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 12]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, for the record.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 12] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Lineage {
+    /// Sixteen characters of base64url: the `X-Session-Ref` of the protocol.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [0; 16];
+        let written = URL_SAFE_NO_PAD.encode_slice(self.0, &mut text).map_err(|_| fmt::Error)?;
+        f.write_str(std::str::from_utf8(&text[..written]).map_err(|_| fmt::Error)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_differ_and_never_print() {
+        let (a, b) = (SessionId::generate().unwrap(), SessionId::generate().unwrap());
+        assert_ne!(a.store_key(), b.store_key());
+        assert_eq!(format!("{a:?}"), "SessionId(..)"); // LG1
+    }
+
+    #[test]
+    fn the_store_key_is_a_known_digest() {
+        // Sessions outlive a release: this value may never change.
+        let key = SessionId::from_bytes([7; 32]).store_key();
+        assert_eq!(
+            format!("{key:?}"),
+            format!("{:?}", StoreKey(Sha256::digest([b"cloakroom store key 1".as_slice(), &[7; 32]].concat()).into()))
+        );
+    }
+
+    #[test]
+    fn owners_of_two_policies_are_strangers() {
+        assert_ne!(OwnerKey::new("a", "bc"), OwnerKey::new("ab", "c"));
+    }
+
+    #[test]
+    fn a_lineage_is_sixteen_safe_characters() {
+        let text = Lineage::from_bytes([0xff; 12]).to_string();
+        assert_eq!(text, "________________");
+    }
+}

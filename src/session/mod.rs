@@ -1,0 +1,3 @@
+//! The visitor's session.
+pub mod id;
+pub use id::{Lineage, NoRandomness, OwnerKey, SessionId, StoreKey};

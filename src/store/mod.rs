@@ -1,0 +1,135 @@
+//! A store is a versioned map of bytes with deadlines. It knows nothing of records, cookies or HTTP.
+//!
+//! # The laws
+//!
+//! Every implementation keeps them; `tests/store_laws.rs` holds one test for each law and runs all of them on every store.
+//!
+//! 1. [`Store::load`] answers `None` for absent and for expired alike.
+//! 2. [`Store::create`] never overwrites a live entry.
+//! 3. [`Store::replace`] writes only over the version it was given.
+//! 4. [`Store::touch`] moves a deadline and never brings an entry back; `replace` after `delete` is [`Written::Gone`].
+//! 5. [`Store::delete`] of an absent entry succeeds.
+//! 6. An error means *unknown*, never *absent*.
+//! 7. What [`Written::Done`] reported survives a restart, where the store claims durability.
+//! 8. The index lists only live keys.
+
+use crate::clock::Timestamp;
+use crate::session::{OwnerKey, StoreKey};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::fmt::Debug;
+use std::time::Duration;
+
+/// What lies under a key: opaque bytes until a deadline.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The record, sealed or plain; the store never looks inside.
+    pub bytes: Bytes,
+    /// When the entry is no more; every entry has one (ST2).
+    pub deadline: Timestamp,
+    /// Under which owner the index lists the key.
+    pub owner: Option<OwnerKey>,
+}
+
+impl Debug for Entry {
+    /// Never shows the bytes: in a store that does not seal they are the visitor's data.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Entry({} bytes until {})", self.bytes.len(), self.deadline.as_millis())
+    }
+}
+
+/// Counts the writes of one entry, for compare-and-swap. Never reused while the entry lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(pub u64);
+
+/// How a conditional write ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It is done, under this version.
+    Done(Version),
+    /// Somebody else wrote first; nothing was changed.
+    Conflict,
+    /// There is no live entry to write over; nothing was changed.
+    Gone,
+}
+
+/// The store could not answer. The state of the entry is *unknown* (law 6).
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store cannot be reached or refuses to work.
+    #[error("{store} store is unavailable")]
+    Unavailable {
+        /// The name of the store in the configuration.
+        store: &'static str,
+        /// What the engine said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No answer in time; a write may or may not have taken place.
+    #[error("{store} store did not answer within {limit:?}")]
+    TimedOut {
+        /// The name of the store in the configuration.
+        store: &'static str,
+        /// The limit that passed.
+        limit: Duration,
+    },
+    /// The store has no room for a new entry, and will not push out a live one.
+    #[error("{store} store is full: {limit}")]
+    Full {
+        /// The name of the store in the configuration.
+        store: &'static str,
+        /// Which limit was reached, in words.
+        limit: String,
+    },
+    /// The entry is larger than this store takes.
+    #[error("{store} store takes entries of at most {limit} bytes, this one has {size}")]
+    TooLarge {
+        /// The name of the store in the configuration.
+        store: &'static str,
+        /// The size of the entry.
+        size: usize,
+        /// What the store takes.
+        limit: usize,
+    },
+}
+
+/// A versioned map of bytes with deadlines; see the [laws](self#the-laws).
+#[async_trait]
+pub trait Store: Debug + Send + Sync + 'static {
+    /// The live entry under `key`, if there is one.
+    async fn load(&self, key: &StoreKey, now: Timestamp) -> Result<Option<(Entry, Version)>, StoreError>;
+
+    /// Writes a new entry; [`Written::Conflict`] when a live one is there.
+    async fn create(&self, key: &StoreKey, entry: Entry, now: Timestamp) -> Result<Written, StoreError>;
+
+    /// Writes over the version that the caller has read.
+    async fn replace(
+        &self,
+        key: &StoreKey,
+        entry: Entry,
+        expected: Version,
+        now: Timestamp,
+    ) -> Result<Written, StoreError>;
+
+    /// Moves the deadline of a live entry; `false` when there is none. The version stays.
+    async fn touch(&self, key: &StoreKey, deadline: Timestamp, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// Ends an entry at once and for good.
+    async fn delete(&self, key: &StoreKey) -> Result<(), StoreError>;
+
+    /// Removes at most `limit` expired entries and says how many it removed.
+    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError>;
+
+    /// The owner index, where the store can keep one.
+    fn index(&self) -> Option<&dyn Index>;
+
+    /// What an acknowledged write survives, in words for the operator (ST8).
+    fn promise(&self) -> &'static str;
+}
+
+/// Which live sessions belong to one owner.
+#[async_trait]
+pub trait Index: Debug + Send + Sync {
+    /// The keys of the owner's live entries, in no order.
+    async fn keys_of(&self, owner: &OwnerKey, now: Timestamp) -> Result<Vec<StoreKey>, StoreError>;
+}
