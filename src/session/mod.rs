@@ -1,3 +1,61 @@
-//! The visitor's session.
-pub mod id;
-pub use id::{Lineage, NoRandomness, OwnerKey, SessionId, StoreKey};
+//! The visitor's session: its names, its record, the batches that change it and the decisions about it.
+//!
+//! No I/O, no clock, no HTTP types: everything here is a function of its arguments.
+
+mod apply;
+mod batch;
+mod expiry;
+mod id;
+mod name;
+mod plan;
+mod record;
+mod view;
+
+pub use apply::{CookieChoices, Limits};
+pub use batch::{
+    Batch, Changes, Condition, CookieWish, ExpireWish, Keys, Levels, NewFlash, Refusal, Refused, Rights, Scope, SetTo,
+};
+pub use expiry::Expiry;
+pub use id::{ID_LEN, Lineage, NoRandomness, OwnerKey, SessionId, StoreKey, random};
+pub use name::{Flash, MAX_NAME_LEN, Name, Owner, Value};
+pub use plan::{Chance, Draft, Farewell, Plan, Reading, Rules, Shown, Situation, Step, plan};
+pub use record::{Mark, Record};
+pub use view::{FlashItem, Head, Item, Stored, Unreadable, View, encode, encode_alias, encode_tombstone};
+
+use crate::clock::Timestamp;
+use bytes::Bytes;
+
+/// What the visitor's cookie turned out to be; the backend reads it as `X-Session-State`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// No cookie came.
+    None,
+    /// A session.
+    Live,
+    /// A cookie of ours whose session has ended.
+    Expired,
+    /// A cookie of our name that we did not issue.
+    Invalid,
+}
+
+impl State {
+    /// The word of the protocol.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Live => "live",
+            Self::Expired => "expired",
+            Self::Invalid => "invalid",
+        }
+    }
+}
+
+/// A live session as it was when the request came: its encoded record and its deadline.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The record, opened; [`View::parse`] reads it.
+    pub bytes: Bytes,
+    /// When the session ends unless it is extended.
+    pub deadline: Timestamp,
+}

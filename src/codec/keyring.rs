@@ -1,0 +1,1 @@
+//! Keys: the first seals, all open.

@@ -1,0 +1,3 @@
+//! Session manager.
+pub mod options;
+pub use options::{Consume, Keep, OnRefused, PolicyOptions, Protection};

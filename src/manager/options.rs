@@ -1,0 +1,70 @@
+//! One session policy, resolved: `[sessions.<name>]`.
+
+use crate::cookie::CookiePolicy;
+use crate::session::{CookieChoices, Expiry, Limits};
+
+/// What happens to the page when a batch was refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnRefused {
+    /// An error answers in its place: 502, or 409 for a condition.
+    #[default]
+    Error,
+    /// The page passes, and the next request tells the backend.
+    Deliver,
+}
+
+/// When flash messages that a request was shown are consumed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Consume {
+    /// By a successful HTML navigation.
+    #[default]
+    Document,
+    /// By `X-Session-Flash-Read`.
+    Acknowledge,
+    /// By any final answer.
+    Always,
+}
+
+/// How a session that the browser keeps is protected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protection {
+    /// Nobody but us can read or change it (AES-256-GCM).
+    #[default]
+    Sealed,
+    /// Anybody can read it, nobody but us can change it (HMAC-SHA-256).
+    Signed,
+}
+
+/// Where the sessions of a policy are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// In the store of this name.
+    Store(String),
+    /// In the visitor's own cookie.
+    Browser(Protection),
+}
+
+/// Everything about one session policy but its headers.
+#[derive(Clone, Debug)]
+pub struct PolicyOptions {
+    /// The name in the file.
+    pub name: String,
+    /// Where its sessions are kept.
+    pub keep: Keep,
+    /// The clocks.
+    pub expiry: Expiry,
+    /// What a session may grow to.
+    pub limits: Limits,
+    /// What `X-Session-Cookie` may choose from.
+    pub choices: CookieChoices,
+    /// What happens to the page when a batch was refused.
+    pub on_refused: OnRefused,
+    /// What happens to the page when an `X-Session-If` did not hold.
+    pub on_conflict: OnRefused,
+    /// Obey commands on answers of status 500 and above.
+    pub apply_on_error_status: bool,
+    /// When flash messages are consumed.
+    pub consume: Consume,
+    /// The cookie.
+    pub cookie: CookiePolicy,
+}

@@ -1,0 +1,2 @@
+//! Proxy.
+pub mod options;

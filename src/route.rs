@@ -1,0 +1,5 @@
+//! Which route takes a request.
+
+/// Which requests a route takes.
+#[derive(Clone, Debug)]
+pub struct Matcher {}

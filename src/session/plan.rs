@@ -1,0 +1,426 @@
+//! What storage has to do for one response: a pure decision, made on the newest record.
+
+use super::apply::{CookieChoices, Limits, check};
+use super::batch::{Batch, Keys, Refusal, Refused, Scope};
+use super::expiry::Expiry;
+use super::id::Lineage;
+use super::name::Flash;
+use super::record::{Mark, Record};
+use super::view::encode;
+use crate::clock::Timestamp;
+
+/// The operator's rules for one session policy on one route.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// The clocks.
+    pub expiry: &'a Expiry,
+    /// What a session may grow to.
+    pub limits: &'a Limits,
+    /// What `X-Session-Cookie` may choose from.
+    pub choices: &'a CookieChoices,
+    /// The keys that the route may change.
+    pub keys: &'a Keys,
+    /// Whether a request on this route extends the session.
+    pub touch: bool,
+}
+
+/// When the messages that a request was shown count as read (`[sessions.x.flash] consume`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// The answer is of the kind that shows them to a person: all of them are read.
+    All,
+    /// Only what `X-Session-Flash-Read` names is read.
+    Acknowledged,
+}
+
+/// What the backend was shown with the request, and what its answer makes of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown {
+    /// The highest number among the flashes in the request; zero when there were none.
+    pub flashes: u32,
+    /// Which of them are read now.
+    pub reading: Reading,
+    /// The request told the backend about a refusal.
+    pub refusal: bool,
+}
+
+impl Shown {
+    /// A request that showed nothing to be consumed.
+    pub const NOTHING: Self = Self { flashes: 0, reading: Reading::Acknowledged, refusal: false };
+}
+
+/// Where the session stands at the moment of the answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation<'a> {
+    /// The newest record and its deadline; `None` for a visitor without a session.
+    pub current: Option<(&'a Record, Timestamp)>,
+    /// The visitor had a session when the request came.
+    pub had_session: bool,
+    /// What the backend was shown.
+    pub shown: Shown,
+    /// A refusal that the next request shall be told about (`on_refused = "deliver"`).
+    pub remember: Option<Refusal>,
+}
+
+/// Chance as an argument: used where the decision makes something new.
+#[derive(Clone, Copy, Debug)]
+pub struct Chance {
+    /// The lineage of a session that comes into being.
+    pub lineage: Lineage,
+    /// The mark of this write.
+    pub mark: Mark,
+}
+
+/// A record to be written, already encoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// The record.
+    pub record: Record,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Its deadline.
+    pub deadline: Timestamp,
+}
+
+/// What becomes of the old id when a session moves to a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// It leads to the new id for a short grace (`X-Session-Regenerate`).
+    Alias,
+    /// It is dead at once (`X-Session-Login`).
+    Dead,
+}
+
+/// What storage has to do with this session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing at all.
+    Nothing,
+    /// Write down that the session is in use: move its deadline.
+    Touch(Timestamp),
+    /// Begin a session.
+    Create(Draft),
+    /// Write over the record that the decision was made on.
+    Replace(Draft),
+    /// Write the record under a new id.
+    Move(Draft, Farewell),
+    /// End the session; where there is a successor, begin it under a new id.
+    End(Option<Draft>),
+}
+
+/// A decision: this session's step, and what happens to the owner's other sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// What to do with this session.
+    pub step: Step,
+    /// [`Scope::Others`] or [`Scope::All`]: end the other sessions of the record's owner, too.
+    pub owners: Option<Scope>,
+}
+
+impl Plan {
+    const NOTHING: Self = Self { step: Step::Nothing, owners: None };
+}
+
+/// Decides what storage has to do.
+///
+/// The effects come in the order of the protocol, section 5.1. A session that ended while the backend worked is not
+/// revived, unless the batch logs somebody in (5.4).
+///
+/// # Errors
+/// The refusal, when the batch cannot be applied whole; then nothing may be written for it.
+pub fn plan(
+    situation: &Situation<'_>,
+    batch: &Batch,
+    rules: &Rules<'_>,
+    chance: Chance,
+    now: Timestamp,
+) -> Result<Plan, Refused> {
+    let current = situation.current;
+    if current.is_none() && situation.had_session && batch.login.is_none() {
+        return Ok(Plan::NOTHING);
+    }
+    check(&batch.conditions, current.map(|(record, _)| record), now)?;
+    match batch.destroy {
+        Some(scope @ (Scope::This | Scope::All)) => destroy(situation, scope, batch, rules, chance, now),
+        others => {
+            let step = change(situation, batch, rules, chance, now)?;
+            Ok(Plan { step, owners: others.filter(|_| current.is_some()) })
+        }
+    }
+}
+
+/// Only `Flash` survives a `Destroy`, into a fresh anonymous session.
+fn destroy(
+    situation: &Situation<'_>,
+    scope: Scope,
+    batch: &Batch,
+    rules: &Rules<'_>,
+    chance: Chance,
+    now: Timestamp,
+) -> Result<Plan, Refused> {
+    let mut farewell = Batch::default();
+    farewell.changes.flash.clone_from(&batch.changes.flash);
+    let blank = Situation { current: None, had_session: false, shown: Shown::NOTHING, remember: None };
+    let successor = match change(&blank, &farewell, rules, chance, now)? {
+        Step::Create(draft) => Some(draft),
+        _ => None,
+    };
+    let step = match (situation.current, successor) {
+        (Some(_), successor) => Step::End(successor),
+        (None, Some(draft)) => Step::Create(draft),
+        (None, None) => Step::Nothing,
+    };
+    Ok(Plan { step, owners: (scope == Scope::All && situation.current.is_some()).then_some(scope) })
+}
+
+fn change(
+    situation: &Situation<'_>,
+    batch: &Batch,
+    rules: &Rules<'_>,
+    chance: Chance,
+    now: Timestamp,
+) -> Result<Step, Refused> {
+    let kept = situation.current.filter(|_| !batch.invalidate);
+    let mut record = kept.map_or_else(|| Record::new(chance.lineage, now), |(record, _)| record.clone());
+    batch_effects(situation, batch, rules, &mut record, now)?;
+    let changed = kept.is_none_or(|(before, _)| *before != record);
+    let extend = batch.touch.unwrap_or(rules.touch);
+
+    let draft = |mut record: Record| {
+        record.revision = record.revision.saturating_add(1);
+        record.mark = chance.mark;
+        let active = rules.expiry.deadline(&record, now);
+        let deadline = kept.filter(|_| !extend).map_or(active, |(_, before)| before.min(active));
+        let bytes = encode(&record);
+        if bytes.len() > rules.limits.session_bytes {
+            let (size, limit) = (bytes.len(), rules.limits.session_bytes);
+            return Err(Refused::new(
+                Refusal::Limit,
+                format!("the session would have {size} bytes, the limit is {limit}"),
+            ));
+        }
+        Ok(Draft { record, bytes, deadline })
+    };
+
+    Ok(match (situation.current, kept) {
+        (None, _) if !stores_something(&record) => Step::Nothing,
+        (None, _) => Step::Create(draft(record)?),
+        (Some(_), None) => Step::End(Some(draft(record)?)),
+        _ if batch.login.is_some() => Step::Move(draft(record)?, Farewell::Dead),
+        _ if batch.regenerate => Step::Move(draft(record)?, Farewell::Alias),
+        _ if changed => Step::Replace(draft(record)?),
+        (Some((before, deadline)), _) => {
+            let end = rules.expiry.absolute_deadline(before.started_at, before.absolute);
+            let due = rules.expiry.touch_due(deadline, rules.expiry.idle_of(before), end, now);
+            due.filter(|_| extend).map_or(Step::Nothing, Step::Touch)
+        }
+    })
+}
+
+fn batch_effects(
+    situation: &Situation<'_>,
+    batch: &Batch,
+    rules: &Rules<'_>,
+    record: &mut Record,
+    now: Timestamp,
+) -> Result<(), Refused> {
+    let shown = situation.shown;
+    record.flashes.retain(|flash| !is_read(flash, batch, shown));
+    if shown.refusal {
+        record.refusal = None;
+    }
+    record.refusal = situation.remember.or(record.refusal);
+    batch.changes.apply(record, rules.keys, rules.limits, now)?;
+    if let Some(owner) = &batch.login {
+        record.owner = Some(owner.clone());
+        record.started_at = now;
+    }
+    if let Some(wish) = &batch.expire {
+        wish.apply(record, rules.expiry)?;
+    }
+    if let Some(wish) = &batch.cookie {
+        wish.apply(record, rules.choices)?;
+    }
+    Ok(())
+}
+
+fn is_read(flash: &Flash, batch: &Batch, shown: Shown) -> bool {
+    let named =
+        |levels: &Option<_>| levels.as_ref().is_some_and(|levels: &super::batch::Levels| levels.has(&flash.level));
+    let read = shown.reading == Reading::All || named(&batch.flash_read);
+    flash.number <= shown.flashes && read && !named(&batch.flash_keep)
+}
+
+/// A session comes into being only when there is something to keep (SL10).
+fn stores_something(record: &Record) -> bool {
+    !record.values.is_empty() || record.owner.is_some() || !record.flashes.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::batch::{Condition, ExpireWish, Levels, NewFlash, SetTo};
+    use crate::session::name::{Name, Owner, Value};
+    use std::time::Duration;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+    const NOW: Timestamp = Timestamp::from_millis(100_000_000);
+    const CHANCE: Chance = Chance { lineage: Lineage::from_bytes([2; 12]), mark: [3; 8] };
+    const EXPIRY: Expiry = Expiry {
+        idle: Duration::from_secs(30 * 60),
+        absolute: Duration::from_secs(60 * 60),
+        touch_interval: MINUTE,
+        regenerate_grace: Duration::from_secs(10),
+        max_idle: Duration::from_secs(30 * 60),
+        max_absolute: Duration::from_secs(60 * 60),
+    };
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+
+    fn ada() -> Record {
+        let mut record = Record::new(Lineage::from_bytes([1; 12]), NOW);
+        record.values.insert(name("cart"), Value::text("3"));
+        record.owner = Owner::parse("ada");
+        record.flashes.push(Flash { number: 1, level: name("info"), text: "hi".into(), fields: vec![] });
+        record.next_flash = 2;
+        record
+    }
+
+    fn set(key: &str, text: &str) -> Batch {
+        let mut batch = Batch::default();
+        batch.changes.set.insert(name(key), SetTo::Value(Value::text(text)));
+        batch
+    }
+
+    fn flash() -> Batch {
+        let mut batch = Batch::default();
+        batch.changes.flash.push(NewFlash { level: name("info"), text: "bye".into(), fields: vec![] });
+        batch
+    }
+
+    fn decide_at(current: Option<&Record>, had: bool, shown: Shown, batch: &Batch, now: Timestamp) -> String {
+        let limits = Limits::default();
+        let choices = CookieChoices { paths: vec!["/app".into()], domains: vec![] };
+        let rules = Rules { expiry: &EXPIRY, limits: &limits, choices: &choices, keys: &Keys::All, touch: true };
+        let current = current.map(|record| (record, NOW.after(EXPIRY.idle)));
+        let situation = Situation { current, had_session: had, shown, remember: None };
+        let keys = |draft: &Draft| {
+            let keys = draft.record.values.keys().map(Name::as_str).collect::<Vec<_>>().join(",");
+            format!("[{keys}|{}]", draft.record.flashes.len())
+        };
+        match plan(&situation, batch, &rules, CHANCE, now) {
+            Err(refused) => format!("refused {}", refused.reason.as_str()),
+            Ok(Plan { step, owners }) => {
+                let step = match step {
+                    Step::Nothing => "nothing".into(),
+                    Step::Touch(_) => "touch".into(),
+                    Step::Create(draft) => format!("create {}", keys(&draft)),
+                    Step::Replace(draft) => format!("replace {}", keys(&draft)),
+                    Step::Move(draft, farewell) => format!("move {} {farewell:?}", keys(&draft)),
+                    Step::End(None) => "end".into(),
+                    Step::End(Some(draft)) => format!("end, begin {}", keys(&draft)),
+                };
+                owners.map_or(step.clone(), |scope| format!("{step}, owners {scope}"))
+            }
+        }
+    }
+
+    /// The decision table: who the visitor is, what the backend asks, what storage does.
+    #[test]
+    fn decision_table() {
+        let ada = ada();
+        let login = || Batch { login: Owner::parse("eve"), ..set("a", "1") };
+        let destroy = |scope| Batch { destroy: Some(scope), ..set("a", "1") };
+        let with_flash = |scope| Batch { destroy: Some(scope), ..flash() };
+        let invalidate = |batch| Batch { invalidate: true, ..batch };
+        let regenerate = |batch| Batch { regenerate: true, ..batch };
+        let condition = |condition| Batch { conditions: vec![condition], ..set("a", "1") };
+        let none = Batch::default();
+        let (live, fresh, ended) = ((Some(&ada), true), (None, false), (None, true));
+        #[rustfmt::skip]
+        let table = [
+            // visitor, batch, decision
+            (fresh, none.clone(), "nothing"),                                    // SL10: reading creates nothing
+            (fresh, set("a", "1"), "create [a|0]"),
+            (fresh, flash(), "create [|1]"),
+            (fresh, regenerate(none.clone()), "nothing"),
+            (fresh, Batch { expire: Some(ExpireWish { idle: Some(MINUTE), ..ExpireWish::default() }), ..none.clone() }, "nothing"),
+            (fresh, login(), "create [a|0]"),
+            (fresh, destroy(Scope::This), "nothing"),
+            (fresh, with_flash(Scope::All), "create [|1]"),
+            (ended, set("a", "1"), "nothing"),                                   // 5.4: never revived
+            (ended, destroy(Scope::This), "nothing"),
+            (ended, invalidate(set("a", "1")), "nothing"),
+            (ended, condition(Condition::Version(9)), "nothing"),
+            (ended, login(), "create [a|0]"),
+            (live, none.clone(), "nothing"),
+            (live, set("cart", "3"), "nothing"),                                 // S2: the same value is no change
+            (live, set("cart", "4"), "replace [cart|1]"),
+            (live, flash(), "replace [cart|2]"),
+            (live, login(), "move [a,cart|1] Dead"),
+            (live, regenerate(none.clone()), "move [cart|1] Alias"),
+            (live, regenerate(set("a", "1")), "move [a,cart|1] Alias"),
+            (live, invalidate(none.clone()), "end, begin [|0]"),
+            (live, invalidate(set("a", "1")), "end, begin [a|0]"),
+            (live, invalidate(login()), "end, begin [a|0]"),
+            (live, destroy(Scope::This), "end"),
+            (live, with_flash(Scope::This), "end, begin [|1]"),
+            (live, destroy(Scope::All), "end, owners all"),
+            (live, destroy(Scope::Others), "replace [a,cart|1], owners others"),
+            (live, condition(Condition::Version(0)), "replace [a,cart|1]"),
+            (live, condition(Condition::Version(9)), "refused condition"),
+            (live, Batch { expire: Some(ExpireWish { idle: Some(31 * MINUTE), ..ExpireWish::default() }), ..none.clone() }, "refused limit"),
+            (live, Batch { cookie: Some(crate::session::batch::CookieWish { path: Some("/x".into()), domain: None }), ..none.clone() }, "refused rights"),
+            (live, Batch { cookie: Some(crate::session::batch::CookieWish { path: Some("/app".into()), domain: None }), ..none }, "replace [cart|1]"),
+        ];
+        for ((current, had), batch, expected) in table {
+            assert_eq!(decide_at(current, had, Shown::NOTHING, &batch, NOW), expected, "{had} {batch:?}");
+        }
+    }
+
+    #[test]
+    fn touching_waits_for_the_interval_and_for_leave() {
+        let ada = ada();
+        let at = |batch, later| decide_at(Some(&ada), true, Shown::NOTHING, &batch, NOW.after(later));
+        assert_eq!(at(Batch::default(), MINUTE / 2), "nothing");
+        assert_eq!(at(Batch::default(), MINUTE), "touch");
+        assert_eq!(at(Batch { touch: Some(false), ..Batch::default() }, MINUTE), "nothing");
+    }
+
+    #[test]
+    fn shown_messages_are_consumed_once_and_only_those_shown() {
+        let ada = ada();
+        let read = Shown { flashes: 1, reading: Reading::All, refusal: false };
+        let asked = Shown { reading: Reading::Acknowledged, ..read };
+        let info = Some(Levels::Only([name("info")].into()));
+        let error = Some(Levels::Only([name("error")].into()));
+        let at = |shown, batch| decide_at(Some(&ada), true, shown, &batch, NOW);
+        assert_eq!(at(read, Batch::default()), "replace [cart|0]");
+        assert_eq!(at(read, flash()), "replace [cart|1]");
+        assert_eq!(at(Shown { flashes: 0, ..read }, Batch::default()), "nothing");
+        assert_eq!(at(read, Batch { flash_keep: Some(Levels::All), ..Batch::default() }), "nothing");
+        assert_eq!(at(asked, Batch::default()), "nothing");
+        assert_eq!(at(asked, Batch { flash_read: error, ..Batch::default() }), "nothing");
+        assert_eq!(at(asked, Batch { flash_read: info, ..Batch::default() }), "replace [cart|0]");
+    }
+
+    #[test]
+    fn a_login_restarts_the_absolute_clock_and_nothing_else_does() {
+        // SL5
+        let ada = ada();
+        let limits = Limits::default();
+        let choices = CookieChoices::default();
+        let rules = Rules { expiry: &EXPIRY, limits: &limits, choices: &choices, keys: &Keys::All, touch: true };
+        let later = NOW.after(50 * MINUTE);
+        let current = Some((&ada, later.after(MINUTE)));
+        let situation = Situation { current, had_session: true, shown: Shown::NOTHING, remember: None };
+        let deadline = |batch: &Batch| match plan(&situation, batch, &rules, CHANCE, later).unwrap().step {
+            Step::Replace(draft) | Step::Move(draft, _) => draft.deadline,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(deadline(&set("a", "1")), NOW.after(EXPIRY.absolute));
+        assert_eq!(deadline(&Batch { login: Owner::parse("ada"), ..Batch::default() }), later.after(EXPIRY.idle));
+    }
+}

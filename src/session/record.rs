@@ -1,0 +1,70 @@
+//! The record of a session as owned data: what a batch is applied to.
+
+use super::batch::Refusal;
+use super::id::Lineage;
+use super::name::{Flash, Name, Owner, Value};
+use crate::clock::Timestamp;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A random mark that every write leaves in the record, so that a write of unknown outcome can be looked up.
+pub type Mark = [u8; 8];
+
+/// Everything that is kept about one session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The name that survives every change of the id.
+    pub lineage: Lineage,
+    /// Counts the changes; the backend sees it as `X-Session-Version`.
+    pub revision: u64,
+    /// When the session came into being.
+    pub created_at: Timestamp,
+    /// When the absolute clock started: at creation, and again at each login.
+    pub started_at: Timestamp,
+    /// The mark of the last write.
+    pub mark: Mark,
+    /// The session's own idle limit (`X-Session-Expire`).
+    pub idle: Option<Duration>,
+    /// The session's own absolute limit (`X-Session-Expire`).
+    pub absolute: Option<Duration>,
+    /// Whether the cookie outlives the browser, where the session has its own wish.
+    pub persistent: Option<bool>,
+    /// The cookie's path, where the session has its own (`X-Session-Cookie`).
+    pub path: Option<String>,
+    /// The cookie's domain, where the session has its own (`X-Session-Cookie`).
+    pub domain: Option<String>,
+    /// Whose session it is, since `X-Session-Login`.
+    pub owner: Option<Owner>,
+    /// Why the previous batch was refused, until the backend has been told.
+    pub refusal: Option<Refusal>,
+    /// The data.
+    pub values: BTreeMap<Name, Value>,
+    /// Messages that no page has shown yet.
+    pub flashes: Vec<Flash>,
+    /// The number of the next flash.
+    pub next_flash: u32,
+}
+
+impl Record {
+    /// An empty record that begins `now`.
+    #[must_use]
+    pub const fn new(lineage: Lineage, now: Timestamp) -> Self {
+        Self {
+            lineage,
+            revision: 0,
+            created_at: now,
+            started_at: now,
+            mark: [0; 8],
+            idle: None,
+            absolute: None,
+            persistent: None,
+            path: None,
+            domain: None,
+            owner: None,
+            refusal: None,
+            values: BTreeMap::new(),
+            flashes: Vec::new(),
+            next_flash: 1,
+        }
+    }
+}
