@@ -1,1 +1,426 @@
-//! x
+//! Response headers to a [`Batch`], or the reason why not.
+
+use super::options::{Capture, Charset, Dialect, HeaderOptions};
+use super::{dialect, grammar};
+use crate::session::{
+    Batch, Condition, CookieWish, ExpireWish, Levels, Name, NewFlash, Owner, Refusal, Refused, Scope, SetTo, Value,
+};
+use http::{HeaderMap, HeaderName};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// All commands of one response together; a session holds 64 KiB at most.
+const MAX_COMMAND_BYTES: usize = 128 * 1024;
+
+/// The names under which one policy listens to its backend.
+#[derive(Debug)]
+pub struct Commands {
+    /// The prefix in lower case, as `http` keeps names.
+    prefix: Box<str>,
+    dialect: Dialect,
+    charset: Charset,
+    capture: Vec<Capture>,
+    replace: Option<HeaderName>,
+}
+
+/// What a response asks of one session.
+#[derive(Debug, Default, PartialEq)]
+pub struct Heard {
+    /// The commands.
+    pub batch: Batch,
+    /// Names under the prefix that are no command; they are removed, counted and otherwise ignored.
+    pub unknown: usize,
+    /// The response carried at least one command, even one that changes nothing.
+    pub spoke: bool,
+}
+
+impl Commands {
+    /// The names of one policy.
+    #[must_use]
+    pub fn new(options: &HeaderOptions) -> Self {
+        let mod_session = options.dialect == Dialect::ModSession;
+        Self {
+            prefix: options.prefix.as_str().to_ascii_lowercase().into(),
+            dialect: options.dialect,
+            charset: options.charset,
+            capture: options.capture.clone(),
+            replace: mod_session
+                .then(|| HeaderName::from_bytes(dialect::MOD_SESSION_REPLACE.as_bytes()).ok())
+                .flatten(),
+        }
+    }
+
+    /// Reads the commands of a final response.
+    ///
+    /// # Errors
+    /// The refusal of the first command that cannot be read; nothing of the batch may then be applied.
+    pub fn read(&self, headers: &HeaderMap) -> Result<Heard, Refused> {
+        let mut heard = Heard::default();
+        let mut bytes = 0;
+        for (name, value) in headers {
+            if let Some(verb) = name.as_str().strip_prefix(&*self.prefix) {
+                bytes += value.len();
+                if bytes > MAX_COMMAND_BYTES {
+                    let detail = format!("the commands of one response have at most {MAX_COMMAND_BYTES} bytes");
+                    return Err(Refused::new(Refusal::Limit, detail));
+                }
+                let known = self.command(&mut heard.batch, verb, value.as_bytes())?;
+                heard.unknown += usize::from(!known);
+                heard.spoke |= known;
+            } else if self.replace.as_ref() == Some(name) {
+                self.replace(&mut heard.batch, "X-Replace-Session", value.as_bytes())?;
+                heard.spoke = true;
+            } else if let Some(capture) = self.capture.iter().find(|capture| capture.header == *name) {
+                let text = grammar::text(name.as_str(), value.as_bytes().to_vec(), self.charset)?;
+                heard.batch.changes.set.insert(capture.key.clone(), SetTo::Value(Value::text(text)));
+                heard.spoke = true;
+            }
+        }
+        heard.batch = heard.batch.settled();
+        Ok(heard)
+    }
+
+    /// Adds one header to the batch; `false` when there is no such command.
+    fn command(&self, batch: &mut Batch, verb: &str, value: &[u8]) -> Result<bool, Refused> {
+        let changes = &mut batch.changes;
+        let pairs = |verb| grammar::pairs(verb, value, self.charset);
+        match verb {
+            "set" if self.dialect == Dialect::Json => {
+                for (name, json) in json_pairs("Set", value)? {
+                    match json {
+                        serde_json::Value::Null => drop(changes.unset.insert(name)),
+                        serde_json::Value::Object(map) => drop(changes.set.insert(name, SetTo::Merge(map))),
+                        json => drop(changes.set.insert(name, SetTo::Value(Value::json(&json)))),
+                    }
+                }
+            }
+            "set" => {
+                changes.set.extend(pairs("Set")?.into_iter().map(|(key, text)| (key, SetTo::Value(Value::text(text)))))
+            }
+            "init" => changes.init.extend(self.values("Init", value)?),
+            "replace" => self.replace(batch, "Replace", value)?,
+            "unset" if value == b"*" => changes.clear = true,
+            "unset" => changes.unset.extend(names("Unset", value)?),
+            "add" => {
+                for (name, text) in pairs("Add")? {
+                    let amount = text.parse().map_err(|_| not(&format!("Add: `{name}`"), "an integer of 64 bits"))?;
+                    changes.add.push((name, amount));
+                }
+            }
+            "push" => changes.push.extend(pairs("Push")?),
+            "ttl" => {
+                for (name, text) in pairs("Ttl")? {
+                    changes.ttl.insert(name, seconds("Ttl", &text)?);
+                }
+            }
+            "flash" => {
+                for item in grammar::items(value) {
+                    changes.flash.push(self.flash(item)?);
+                }
+            }
+            "flash-keep" => add_levels(&mut batch.flash_keep, "Flash-Keep", value)?,
+            "flash-read" => add_levels(&mut batch.flash_read, "Flash-Read", value)?,
+            "if" => {
+                for item in grammar::items(value) {
+                    batch.conditions.push(self.condition(item)?);
+                }
+            }
+            "login" => {
+                let text = grammar::value("Login", value, self.charset)?;
+                let owner = Owner::parse(&text);
+                batch.login = Some(
+                    owner.ok_or_else(|| not("Login: this", "an owner of 1 to 256 bytes without control characters"))?,
+                );
+            }
+            "regenerate" => batch.regenerate |= one("Regenerate", value)?,
+            "invalidate" => batch.invalidate |= one("Invalidate", value)?,
+            "revert" => batch.revert |= one("Revert", value)?,
+            "destroy" => {
+                let scope = match value {
+                    b"1" => Scope::This,
+                    b"others" => Scope::Others,
+                    b"all" => Scope::All,
+                    _ => return Err(not("Destroy: this", "`1`, `others` or `all`")),
+                };
+                batch.destroy = Some(wider(batch.destroy, scope));
+            }
+            "expire" => {
+                let wish = batch.expire.get_or_insert_default();
+                for (name, text) in pairs("Expire")? {
+                    expire(wish, name.as_str(), &text)?;
+                }
+            }
+            "touch" => {
+                batch.touch = Some(match value {
+                    b"0" => false,
+                    b"1" => true,
+                    _ => return Err(not("Touch: this", "`0` or `1`")),
+                });
+            }
+            "cookie" => {
+                let wish = batch.cookie.get_or_insert_default();
+                for (name, text) in pairs("Cookie")? {
+                    attribute(wish, name.as_str(), text)?;
+                }
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn values(&self, verb: &str, value: &[u8]) -> Result<Vec<(Name, Value)>, Refused> {
+        if self.dialect == Dialect::Json {
+            let pairs = json_pairs(verb, value)?;
+            return Ok(pairs.into_iter().map(|(name, json)| (name, Value::json(&json))).collect());
+        }
+        let pairs = grammar::pairs(verb, value, self.charset)?;
+        Ok(pairs.into_iter().map(|(name, text)| (name, Value::text(text))).collect())
+    }
+
+    fn replace(&self, batch: &mut Batch, verb: &str, value: &[u8]) -> Result<(), Refused> {
+        let values = self.values(verb, value)?;
+        batch.changes.replace.get_or_insert_default().extend(values);
+        Ok(())
+    }
+
+    /// `level=text;title=…;life=…`, each value percent-encoded.
+    fn flash(&self, item: &[u8]) -> Result<NewFlash, Refused> {
+        let mut fields = item.split(|byte| *byte == b';').map(|field| {
+            let (name, text) = grammar::cut("Flash", field)?;
+            Ok((grammar::key("Flash", name)?, grammar::value("Flash", text, self.charset)?))
+        });
+        let first = fields.next().unwrap_or_else(|| Err(not("Flash: this", "`level=text`")));
+        let (level, text) = first?;
+        let fields: Vec<_> = fields.collect::<Result<_, _>>()?;
+        if fields.len() > 16 {
+            return Err(Refused::new(Refusal::Limit, "Flash: a message has at most 16 further fields"));
+        }
+        Ok(NewFlash { level, text, fields })
+    }
+
+    fn condition(&self, item: &[u8]) -> Result<Condition, Refused> {
+        if let Some(name) = item.strip_prefix(b"!") {
+            return grammar::key("If", name).map(Condition::Absent);
+        }
+        let (name, text) = grammar::cut("If", item)?;
+        if name == b"@version" {
+            let version = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+            return version.map(Condition::Version).ok_or_else(|| not("If: @version", "a number"));
+        }
+        Ok(Condition::Equals(grammar::key("If", name)?, grammar::value("If", text, self.charset)?))
+    }
+}
+
+fn not(what: &str, expected: &str) -> Refused {
+    Refused::new(Refusal::Type, format!("{what} is not {expected}"))
+}
+
+fn json_pairs(verb: &str, value: &[u8]) -> Result<Vec<(Name, serde_json::Value)>, Refused> {
+    let pairs = dialect::objects(verb, value)?.into_iter().flatten();
+    pairs.map(|(name, json)| Ok((grammar::key(verb, name.as_bytes())?, json))).collect()
+}
+
+fn names(verb: &str, value: &[u8]) -> Result<BTreeSet<Name>, Refused> {
+    grammar::items(value).map(|item| grammar::key(verb, item)).collect()
+}
+
+fn one(verb: &str, value: &[u8]) -> Result<bool, Refused> {
+    if value == b"1" { Ok(true) } else { Err(not(&format!("{verb}: this"), "`1`")) }
+}
+
+fn seconds(verb: &str, text: &str) -> Result<Duration, Refused> {
+    let seconds: u32 = text.parse().map_err(|_| not(&format!("{verb}: a value"), "a number of seconds"))?;
+    Ok(Duration::from_secs(seconds.into()))
+}
+
+/// Several `Destroy` lines end all that any of them names.
+const fn wider(before: Option<Scope>, scope: Scope) -> Scope {
+    match (before, scope) {
+        (Some(Scope::This), Scope::Others) | (Some(Scope::Others), Scope::This) | (Some(Scope::All), _) => Scope::All,
+        (_, scope) => scope,
+    }
+}
+
+fn add_levels(levels: &mut Option<Levels>, verb: &str, value: &[u8]) -> Result<(), Refused> {
+    let more = if value == b"1" { Levels::All } else { Levels::Only(names(verb, value)?) };
+    *levels = Some(match (levels.take(), more) {
+        (Some(Levels::Only(mut levels)), Levels::Only(more)) => {
+            levels.extend(more);
+            Levels::Only(levels)
+        }
+        (Some(Levels::All), _) => Levels::All,
+        (_, more) => more,
+    });
+    Ok(())
+}
+
+fn expire(wish: &mut ExpireWish, name: &str, text: &str) -> Result<(), Refused> {
+    let positive = |text| match seconds("Expire", text)? {
+        Duration::ZERO => Err(not("Expire: 0", "a time: to end a session use Destroy")),
+        span => Ok(Some(span)),
+    };
+    match (name, text) {
+        ("idle", text) => wish.idle = positive(text)?,
+        ("absolute", text) => wish.absolute = positive(text)?,
+        ("persist", "0") => wish.persist = Some(false),
+        ("persist", "1") => wish.persist = Some(true),
+        ("persist", _) => return Err(not("Expire: persist", "`0` or `1`")),
+        _ => return Err(Refused::new(Refusal::Key, "Expire: the clocks are `idle`, `absolute` and `persist`")),
+    }
+    Ok(())
+}
+
+fn attribute(wish: &mut CookieWish, name: &str, text: String) -> Result<(), Refused> {
+    match name {
+        "path" => wish.path = Some(text),
+        "domain" => wish.domain = Some(text),
+        _ => return Err(Refused::new(Refusal::Key, "Cookie: the attributes are `path` and `domain`")),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Prefix;
+    use http::HeaderValue;
+
+    fn read_as(dialect: Dialect, lines: &[(&str, &str)]) -> Result<Heard, Refusal> {
+        let mut options = HeaderOptions::new(Prefix::default());
+        options.dialect = dialect;
+        options.capture =
+            vec![Capture { header: HeaderName::from_static("x-auth-user"), key: Name::parse("user").unwrap() }];
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+        }
+        Commands::new(&options).read(&headers).map_err(|refused| refused.reason)
+    }
+
+    fn read(name: &str, value: &str) -> Result<Batch, Refusal> {
+        read_as(Dialect::Form, &[(&format!("X-Session-{name}"), value)]).map(|heard| heard.batch)
+    }
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_repeated_header_and_a_joined_header_mean_the_same() {
+        let twice = read_as(Dialect::Form, &[("X-Session-Set", "a=1"), ("x-session-set", "b=2")]).unwrap();
+        assert_eq!(twice.batch, read("Set", "a=1, b=2").unwrap());
+        assert!(twice.spoke);
+    }
+
+    #[test]
+    fn the_last_item_of_a_key_wins() {
+        let batch = read("Set", "a=1&a=2").unwrap();
+        assert_eq!(batch.changes.set.get("a"), Some(&SetTo::Value(Value::text("2"))));
+        assert_eq!(read("Add", "n=1&n=-3").unwrap().changes.add, [(name("n"), 1), (name("n"), -3)]);
+    }
+
+    #[test]
+    fn unknown_names_are_counted_and_ignored() {
+        let heard = read_as(Dialect::Form, &[("X-Session-Data", "a=1"), ("X-Session-State", "live"), ("X-Other", "1")]);
+        let heard = heard.unwrap();
+        // A backend that reflects what it was sent reflects no write.
+        assert_eq!((heard.batch, heard.unknown, heard.spoke), (Batch::default(), 2, false));
+    }
+
+    #[test]
+    fn every_verb_is_read() {
+        assert_eq!(read("Unset", "a, b").unwrap().changes.unset, [name("a"), name("b")].into());
+        assert!(read("Unset", "*").unwrap().changes.clear);
+        assert_eq!(read("Replace", "").unwrap().changes.replace, Some([].into()));
+        assert_eq!(read("Init", "a=1").unwrap().changes.init, [(name("a"), Value::text("1"))].into());
+        assert_eq!(read("Push", "s=a&s=b").unwrap().changes.push.len(), 2);
+        assert_eq!(read("Ttl", "code=60").unwrap().changes.ttl, [(name("code"), Duration::from_secs(60))].into());
+        assert_eq!(read("Login", "ada%40example.org").unwrap().login, Owner::parse("ada@example.org"));
+        assert!(read("Regenerate", "1").unwrap().regenerate && read("Invalidate", "1").unwrap().invalidate);
+        assert_eq!(read("Destroy", "others").unwrap().destroy, Some(Scope::Others));
+        assert_eq!(read("Touch", "0").unwrap().touch, Some(false));
+        assert_eq!(read("Flash-Keep", "1").unwrap().flash_keep, Some(Levels::All));
+        assert_eq!(
+            read("Flash-Read", "info,error").unwrap().flash_read,
+            Some(Levels::Only([name("info"), name("error")].into()))
+        );
+        let wish = ExpireWish {
+            idle: Some(Duration::from_secs(1800)),
+            absolute: Some(Duration::from_secs(28800)),
+            persist: Some(true),
+        };
+        assert_eq!(read("Expire", "idle=1800&absolute=28800&persist=1").unwrap().expire, Some(wish));
+        let wish = CookieWish { path: Some("/app".into()), domain: Some("example.org".into()) };
+        assert_eq!(read("Cookie", "path=/app&domain=example.org").unwrap().cookie, Some(wish));
+        let conditions = vec![
+            Condition::Version(17),
+            Condition::Equals(name("cart"), "3 4".into()),
+            Condition::Absent(name("user")),
+        ];
+        assert_eq!(read("If", "@version=17&cart=3%204&!user").unwrap().conditions, conditions);
+        assert!(read("Revert", "1").unwrap().revert);
+    }
+
+    #[test]
+    fn a_flash_has_a_level_a_text_and_fields() {
+        let batch = read("Flash", "info=Hello%3B%20you;title=A%26B;life=5&error=no").unwrap();
+        let fields = vec![(name("title"), "A&B".into()), (name("life"), "5".into())];
+        let first = NewFlash { level: name("info"), text: "Hello; you".into(), fields };
+        let second = NewFlash { level: name("error"), text: "no".into(), fields: vec![] };
+        assert_eq!(batch.changes.flash, [first, second]);
+    }
+
+    #[test]
+    fn malformed_commands_are_refused_with_a_reason() {
+        for (verb, value, reason) in [
+            ("Set", "a b=1", Refusal::Key),
+            ("Set", "a=%0", Refusal::Escape),
+            ("Set", "a=%E9", Refusal::Charset),
+            ("Unset", "a.b", Refusal::Key),
+            ("Add", "a=1.5", Refusal::Type),
+            ("Add", "a=9223372036854775808", Refusal::Type),
+            ("Ttl", "a=-1", Refusal::Type),
+            ("Flash", "info", Refusal::Key),
+            ("Flash", "info=a;b", Refusal::Key),
+            ("If", "@version=x", Refusal::Type),
+            ("If", "@user=x", Refusal::Key),
+            ("Login", "", Refusal::Type),
+            ("Login", "a%0Ab", Refusal::Type),
+            ("Regenerate", "yes", Refusal::Type),
+            ("Destroy", "everything", Refusal::Type),
+            ("Expire", "idle=0", Refusal::Type),
+            ("Expire", "never=1", Refusal::Key),
+            ("Touch", "2", Refusal::Type),
+            ("Cookie", "secure=0", Refusal::Key),
+        ] {
+            assert_eq!(read(verb, value), Err(reason), "{verb}: {value}");
+        }
+        let large = format!("a={}", "x".repeat(MAX_COMMAND_BYTES));
+        assert_eq!(read("Set", &large), Err(Refusal::Limit));
+    }
+
+    #[test]
+    fn one_refused_command_refuses_the_response() {
+        let lines = [("X-Session-Set", "a=1"), ("X-Session-Add", "b=x")];
+        assert_eq!(read_as(Dialect::Form, &lines), Err(Refusal::Type));
+    }
+
+    #[test]
+    fn captured_headers_and_mod_session_speak_too() {
+        let heard = read_as(Dialect::ModSession, &[("X-Auth-User", "ada"), ("X-Replace-Session", "a=1&b=")]).unwrap();
+        assert_eq!(heard.batch.changes.set.get("user"), Some(&SetTo::Value(Value::text("ada"))));
+        let replaced = heard.batch.changes.replace.unwrap();
+        assert_eq!(replaced, [(name("a"), Value::text("1")), (name("b"), Value::text(""))].into());
+        assert!(!read_as(Dialect::Form, &[("X-Replace-Session", "a=1")]).unwrap().spoke);
+    }
+
+    #[test]
+    fn the_json_dialect_reads_a_merge_patch() {
+        let heard = read_as(Dialect::Json, &[("X-Session-Set", r#"{"a":"x","n":4,"gone":null,"o":{"k":1}}"#)]).unwrap();
+        let changes = heard.batch.changes;
+        assert_eq!(changes.unset, [name("gone")].into());
+        assert_eq!(changes.set.get("a"), Some(&SetTo::Value(Value::text("x"))));
+        assert!(matches!(changes.set.get("n"), Some(SetTo::Value(value)) if value.json && value.text == "4"));
+        assert!(matches!(changes.set.get("o"), Some(SetTo::Merge(_))));
+    }
+}

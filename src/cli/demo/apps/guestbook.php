@@ -51,7 +51,8 @@ function refuse($status) {
 function field($name, $max) {
     $value = $_POST[$name] ?? '';
     $value = is_string($value) ? preg_replace('/[\x00-\x20\x7f]+/u', ' ', $value) : '';
-    return (string) iconv_substr(trim((string) $value), 0, $max, 'UTF-8');
+    preg_match("/^.{0,$max}/u", trim((string) $value), $match);
+    return $match[0];
 }
 
 // The lines of the book, newest first, each "time TAB name TAB message".

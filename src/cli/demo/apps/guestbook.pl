@@ -3,24 +3,26 @@
 #
 # A CGI script, see lighttpd.conf. There is no session module here and no cookie. The session comes with each request
 # in headers named X-Session-* (CGI calls them HTTP_X_SESSION_*), and is changed by response headers named X-Session-*.
-# All of it is in the next fifty lines.
+# All of it is in the next sixty lines.
 use strict;
 use warnings;
-use Encode qw(decode encode);
 use Fcntl qw(:flock O_RDWR O_CREAT);
 use File::Basename qw(dirname);
 use POSIX qw(strftime);
 
-# ---- Values are percent-encoded. ----------------------------------------------------------------------------------
+# ---- Values are percent-encoded UTF-8. ----------------------------------------------------------------------------
 sub decoded {
     my $value = shift // '';
     $value =~ tr/+/ /;
     $value =~ s/%([0-9A-Fa-f]{2})/chr hex $1/ge;
-    return decode('UTF-8', $value);
+    utf8::decode($value);    # or else it stays what it is, Latin-1
+    $value =~ s/[^\x{0}-\x{D7FF}\x{E000}-\x{10FFFF}]/\x{FFFD}/g;
+    return $value;
 }
 
 sub encoded {
-    my $value = encode('UTF-8', shift);
+    my $value = shift;
+    utf8::encode($value);
     $value =~ s/([^A-Za-z0-9._~-])/sprintf '%%%02X', ord $1/ge;
     return $value;
 }
@@ -62,7 +64,7 @@ sub back {
 # ---- The application ----------------------------------------------------------------------------------------------
 my @ITEMS = qw(tea cake book);
 my $BOOK  = ($ENV{GUESTBOOK_DIR} || dirname(__FILE__)) . '/guestbook.txt';
-binmode STDOUT, ':encoding(UTF-8)';
+binmode STDOUT, ':utf8';
 
 sub refuse {
     my ($status, @headers) = @_;
@@ -84,7 +86,7 @@ sub number {
 
 # The lines of the book, newest first, each "time TAB name TAB message".
 sub entries {
-    open my $file, '<:encoding(UTF-8)', $BOOK or return;
+    open my $file, '<:utf8', $BOOK or return;
     flock $file, LOCK_SH;
     chomp(my @lines = <$file>);
     return @lines;
@@ -93,7 +95,7 @@ sub entries {
 sub sign {
     my ($name, $message) = @_;
     sysopen(my $file, $BOOK, O_RDWR | O_CREAT) or return;
-    binmode $file, ':encoding(UTF-8)';
+    binmode $file, ':utf8';
     flock $file, LOCK_EX or return;
     my @lines = (time . "\t$name\t$message\n", <$file>);
     seek $file, 0, 0;
@@ -163,7 +165,8 @@ my @received;
 for my $variable (sort grep { /^HTTP_X_SESSION_/ } keys %ENV) {
     (my $header = lc substr $variable, 5) =~ tr/_/-/;
     $header =~ s/\b([a-z])/\u$1/g;
-    push @received, "$header: " . decode('UTF-8', $ENV{$variable});
+    utf8::decode(my $value = $ENV{$variable});
+    push @received, "$header: $value";
 }
 my $received = h(join "\n", @received) || '(nothing)';
 
