@@ -95,7 +95,8 @@ impl Commands {
                 }
             }
             "set" => {
-                changes.set.extend(pairs("Set")?.into_iter().map(|(key, text)| (key, SetTo::Value(Value::text(text)))))
+                let pairs = pairs("Set")?.into_iter();
+                changes.set.extend(pairs.map(|(name, text)| (name, SetTo::Value(Value::text(text)))));
             }
             "init" => changes.init.extend(self.values("Init", value)?),
             "replace" => self.replace(batch, "Replace", value)?,
