@@ -1,1 +1,141 @@
 //! Keys: the first seals, all open.
+
+use crate::secret::Secret;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use std::fmt;
+
+/// HMAC-SHA-256, keyed once and cloned for each use.
+pub(super) type HmacSha256 = Hmac<Sha256>;
+
+/// Bytes by which a sealed value names its key.
+pub(super) const HINT_LEN: usize = 2;
+
+/// Whether a value was sealed with the key that seals today.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// It was.
+    Current,
+    /// It was sealed with an older key, and is to be sealed again on sight.
+    Outdated,
+}
+
+/// A ring needs at least one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a key ring needs at least one key")]
+pub struct NoKeys;
+
+/// One secret of the operator, and the keys derived from it for each purpose.
+#[derive(Clone)]
+pub struct Key {
+    id: String,
+    hint: [u8; HINT_LEN],
+    ticket: HmacSha256,
+    token: HmacSha256,
+    signature: HmacSha256,
+}
+
+impl Key {
+    /// A key of 256 bits; `id` is the operator's name for it.
+    #[must_use]
+    pub fn new(id: impl Into<String>, secret: &Secret<[u8; 32]>) -> Self {
+        let master = keyed(secret.expose());
+        let derive = |purpose: &[u8]| Secret::new(derive(&master, purpose));
+        let purpose = |name: &[u8]| keyed(derive(name).expose());
+        let hint = derive(b"cloakroom key hint 1");
+        Self {
+            id: id.into(),
+            hint: [hint.expose()[0], hint.expose()[1]],
+            ticket: purpose(b"cloakroom ticket 1"),
+            token: purpose(b"cloakroom token 1"),
+            signature: purpose(b"cloakroom signature 1"),
+        }
+    }
+
+    /// The operator's name for the key.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(super) const fn hint(&self) -> [u8; HINT_LEN] {
+        self.hint
+    }
+
+    pub(super) fn ticket(&self) -> HmacSha256 {
+        self.ticket.clone()
+    }
+
+    pub(super) fn token(&self) -> HmacSha256 {
+        self.token.clone()
+    }
+
+    pub(super) fn signature(&self) -> HmacSha256 {
+        self.signature.clone()
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({})", self.id)
+    }
+}
+
+/// HKDF-Expand of one block (RFC 5869, section 2.3): the keys we derive from are uniformly random already.
+pub(super) fn derive(key: &HmacSha256, info: &[u8]) -> [u8; 32] {
+    let mut mac = key.clone();
+    mac.update(info);
+    mac.update(&[1]);
+    mac.finalize().into_bytes().into()
+}
+
+pub(super) fn keyed(key: &[u8; 32]) -> HmacSha256 {
+    // HMAC pads keys shorter than a block with zeros (RFC 2104, section 2).
+    let mut block = [0; 64];
+    block[..32].copy_from_slice(key);
+    HmacSha256::new(&block.into())
+}
+
+/// What a sealed value is bound to: it opens under this cookie name and this session policy only (R21).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding(Box<[u8]>);
+
+impl Binding {
+    /// The binding of one policy's cookie.
+    #[must_use]
+    pub fn new(cookie_name: &str, policy: &str) -> Self {
+        let length = |text: &str| (text.len() as u64).to_be_bytes();
+        let parts: [&[u8]; 4] = [&length(cookie_name), cookie_name.as_bytes(), &length(policy), policy.as_bytes()];
+        Self(parts.concat().into())
+    }
+
+    pub(super) const fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The operator's keys, newest first.
+#[derive(Clone, Debug)]
+pub struct KeyRing(Vec<Key>);
+
+impl KeyRing {
+    /// A ring in the order of the file.
+    ///
+    /// # Errors
+    /// [`NoKeys`] for an empty one.
+    pub fn new(keys: Vec<Key>) -> Result<Self, NoKeys> {
+        if keys.is_empty() { Err(NoKeys) } else { Ok(Self(keys)) }
+    }
+
+    /// The key that seals.
+    pub(super) fn sealing(&self) -> &Key {
+        &self.0[0] // proven by `new`
+    }
+
+    /// The keys that a value with this hint may have been sealed with, and whether each is the one that seals today.
+    pub(super) fn opening(&self, hint: [u8; HINT_LEN]) -> impl Iterator<Item = (&Key, Freshness)> {
+        let freshness = |index| if index == 0 { Freshness::Current } else { Freshness::Outdated };
+        let keys = self.0.iter().enumerate().filter(move |(_, key)| key.hint == hint);
+        keys.map(move |(index, key)| (key, freshness(index)))
+    }
+}

@@ -1,0 +1,238 @@
+//! The cookie of a session that the browser keeps: the whole record, sealed or signed (decision 3 of the design).
+//!
+//! Version `2`, mode, key hint 2, then sealed: salt 24, ciphertext, tag 16; signed: body, HMAC-SHA-256 32. The body is the
+//! deadline as u64 and the record. Each sealed token has a key of its own, derived from the salt by HKDF, so the number of
+//! tokens under one key of the operator is not limited by the 96-bit nonce, which is constant. The associated data binds
+//! version, mode, key hint, cookie name and policy. A session cut into several cookies is one message.
+
+use super::NotOurs;
+use super::keyring::{Binding, Freshness, HINT_LEN, HmacSha256, Key, KeyRing, derive};
+use crate::clock::Timestamp;
+use crate::session::{NoRandomness, random};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use hmac::Mac as _;
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use zeroize::Zeroize as _;
+
+const VERSION: u8 = 2;
+const HEAD: usize = 2 + HINT_LEN;
+const SALT_LEN: usize = 24;
+const TAG_LEN: usize = 16;
+const SIGNATURE_LEN: usize = 32;
+
+/// How a session that the browser keeps is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenMode {
+    /// Nobody but us can read or change it.
+    Sealed,
+    /// Anybody can read it, nobody but us can change it.
+    Signed,
+}
+
+impl TokenMode {
+    const fn byte(self) -> u8 {
+        match self {
+            Self::Sealed => 1,
+            Self::Signed => 2,
+        }
+    }
+}
+
+/// A session that the browser brought back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenedToken {
+    /// The record.
+    pub record: Bytes,
+    /// When the session ends unless it is extended.
+    pub deadline: Timestamp,
+    /// Whether the key is the one that seals today.
+    pub freshness: Freshness,
+}
+
+/// Writes a session with the key that seals, as base64url.
+///
+/// # Errors
+/// [`NoRandomness`] when there is no salt to be had.
+pub fn seal_token(
+    ring: &KeyRing,
+    binding: &Binding,
+    mode: TokenMode,
+    record: &[u8],
+    deadline: Timestamp,
+) -> Result<String, NoRandomness> {
+    let key = ring.sealing();
+    let mut token = Vec::with_capacity(HEAD + SALT_LEN + 8 + record.len() + SIGNATURE_LEN);
+    token.extend_from_slice(&[VERSION, mode.byte()]);
+    token.extend_from_slice(&key.hint());
+    match mode {
+        TokenMode::Sealed => {
+            let salt: [u8; SALT_LEN] = random()?;
+            let aad = Aad::from([&token, binding.as_bytes()].concat());
+            token.extend_from_slice(&salt);
+            body(&mut token, record, deadline);
+            let cipher = cipher(key, &salt).ok_or(NoRandomness)?;
+            let tag = cipher.seal_in_place_separate_tag(nonce(), aad, &mut token[HEAD + SALT_LEN..]);
+            token.extend_from_slice(tag.map_err(|_| NoRandomness)?.as_ref());
+        }
+        TokenMode::Signed => {
+            body(&mut token, record, deadline);
+            let signature = signature(key, binding, &token).finalize().into_bytes();
+            token.extend_from_slice(&signature);
+        }
+    }
+    Ok(URL_SAFE_NO_PAD.encode(token))
+}
+
+/// Reads a session. A token of the other mode is not ours: a policy that seals accepts nothing signed (no fallback).
+///
+/// # Errors
+/// [`NotOurs`] for everything that was not issued with a key of the ring under this binding and mode.
+pub fn open_token(ring: &KeyRing, binding: &Binding, mode: TokenMode, text: &[u8]) -> Result<OpenedToken, NotOurs> {
+    let token = URL_SAFE_NO_PAD.decode(text).map_err(|_| NotOurs)?;
+    let (&[version, is, high, low], rest) = token.split_first_chunk::<HEAD>().ok_or(NotOurs)?;
+    if version != VERSION || is != mode.byte() {
+        return Err(NotOurs);
+    }
+    ring.opening([high, low])
+        .find_map(|(key, freshness)| {
+            let body = match mode {
+                TokenMode::Sealed => unseal(key, binding, &token[..HEAD], rest)?,
+                TokenMode::Signed => verify(key, binding, &token)?,
+            };
+            let (deadline, _) = body.split_first_chunk::<8>()?;
+            let deadline = Timestamp::from_millis(u64::from_be_bytes(*deadline));
+            Some(OpenedToken { record: body.slice(8..), deadline, freshness })
+        })
+        .ok_or(NotOurs)
+}
+
+fn body(token: &mut Vec<u8>, record: &[u8], deadline: Timestamp) {
+    token.extend_from_slice(&deadline.as_millis().to_be_bytes());
+    token.extend_from_slice(record);
+}
+
+fn unseal(key: &Key, binding: &Binding, head: &[u8], rest: &[u8]) -> Option<Bytes> {
+    let (salt, sealed) = rest.split_first_chunk::<SALT_LEN>()?;
+    let aad = Aad::from([head, binding.as_bytes()].concat());
+    let mut body = sealed.to_vec();
+    let length = cipher(key, salt)?.open_in_place(nonce(), aad, &mut body).ok()?.len();
+    body.truncate(length);
+    Some(body.into())
+}
+
+fn verify(key: &Key, binding: &Binding, token: &[u8]) -> Option<Bytes> {
+    let (signed, tag) = token.split_at_checked(token.len().checked_sub(SIGNATURE_LEN)?)?;
+    signature(key, binding, signed).verify_slice(tag).ok()?;
+    Some(Bytes::copy_from_slice(signed.get(HEAD..)?))
+}
+
+fn signature(key: &Key, binding: &Binding, signed: &[u8]) -> HmacSha256 {
+    let mut mac = key.signature();
+    mac.update(binding.as_bytes());
+    mac.update(signed);
+    mac
+}
+
+/// The cipher of one token; `None` never happens, since the derived key has the right length.
+fn cipher(key: &Key, salt: &[u8; SALT_LEN]) -> Option<LessSafeKey> {
+    let mut derived = derive(&key.token(), salt);
+    let cipher = UnboundKey::new(&AES_256_GCM, &derived).ok().map(LessSafeKey::new);
+    derived.zeroize();
+    cipher
+}
+
+/// One key seals one token, so its nonce need not vary.
+fn nonce() -> Nonce {
+    Nonce::assume_unique_for_key([0; NONCE_LEN])
+}
+
+const _: () = assert!(TAG_LEN <= SIGNATURE_LEN);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+    use proptest::prelude::*;
+
+    fn ring(bytes: &[u8]) -> KeyRing {
+        let key = |byte: &u8| Key::new(format!("key-{byte}"), &Secret::new([*byte; 32]));
+        KeyRing::new(bytes.iter().map(key).collect()).unwrap()
+    }
+
+    fn binding() -> Binding {
+        Binding::new("session", "main")
+    }
+
+    const DEADLINE: Timestamp = Timestamp::from_millis(42);
+    const MODES: [TokenMode; 2] = [TokenMode::Sealed, TokenMode::Signed];
+
+    fn seal(mode: TokenMode) -> String {
+        seal_token(&ring(&[1]), &binding(), mode, b"user=ada", DEADLINE).unwrap()
+    }
+
+    #[test]
+    fn a_token_comes_back_as_it_went_out() {
+        for mode in MODES {
+            let text = seal(mode);
+            let open = |keys: &[u8]| open_token(&ring(keys), &binding(), mode, text.as_bytes());
+            let opened = |freshness| Ok(OpenedToken { record: "user=ada".into(), deadline: DEADLINE, freshness });
+            assert_eq!(open(&[1]), opened(Freshness::Current));
+            assert_eq!(open(&[2, 1]), opened(Freshness::Outdated));
+            assert_eq!(open(&[2]), Err(NotOurs));
+            assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')); // CK4
+        }
+        assert_ne!(seal(TokenMode::Sealed), seal(TokenMode::Sealed));
+    }
+
+    /// The values were made by another implementation, from the description at the top of this file.
+    #[test]
+    fn tokens_of_the_first_release_still_open() {
+        let signed = "AgIw4wAAAAAAAAAqdXNlcj1hZGFsr6GSKSSnMw1AgKkeAZ8ggrISci6Bbskkd7uJCZ3GNQ";
+        let sealed = "AgEw4wkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCe_Xifa0ioWUjhnlmztmLSL6vJtwMz4fNcFAFCXtbFuP";
+        for (mode, text) in [(TokenMode::Signed, signed), (TokenMode::Sealed, sealed)] {
+            let opened = open_token(&ring(&[1]), &binding(), mode, text.as_bytes()).unwrap();
+            assert_eq!((&opened.record[..], opened.deadline), (&b"user=ada"[..], DEADLINE), "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn a_mode_accepts_no_token_of_the_other() {
+        // CVE-2026-39324: no "try the next format"
+        let [sealed, signed] = MODES.map(seal);
+        assert!(open_token(&ring(&[1]), &binding(), TokenMode::Signed, sealed.as_bytes()).is_err());
+        assert!(open_token(&ring(&[1]), &binding(), TokenMode::Sealed, signed.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_token_opens_under_its_own_name_only() {
+        for mode in MODES {
+            let text = seal(mode);
+            let other = Binding::new("cart", "main");
+            assert_eq!(open_token(&ring(&[1]), &other, mode, text.as_bytes()), Err(NotOurs));
+        }
+    }
+
+    #[test]
+    fn every_changed_byte_is_noticed() {
+        for mode in MODES {
+            let bytes = URL_SAFE_NO_PAD.decode(seal(mode)).unwrap();
+            for at in 0..bytes.len() {
+                let mut changed = bytes.clone();
+                changed[at] ^= 1;
+                for text in [URL_SAFE_NO_PAD.encode(&changed), URL_SAFE_NO_PAD.encode(&bytes[..at])] {
+                    assert_eq!(open_token(&ring(&[1]), &binding(), mode, text.as_bytes()), Err(NotOurs), "{at}");
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_text_never_panics(text in "[A-Za-z0-9_=%\\-]{0,120}") {
+            for mode in MODES {
+                prop_assert!(open_token(&ring(&[1]), &binding(), mode, text.as_bytes()).is_err());
+            }
+        }
+    }
+}
