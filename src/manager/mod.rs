@@ -1,3 +1,412 @@
-//! Session manager.
-pub mod options;
+//! The session manager, one for each `[sessions.<name>]`: the only place where cookie, codec, store and clocks meet.
+//!
+//! [`SessionManager::resolve`] turns the visitor's cookie into a session, [`SessionManager::commit`] applies what the
+//! backend asked for. Where sessions lie is decided once, by [`Custody`]: `server` keeps them in a store, `browser` in
+//! the visitor's cookie.
+
+mod browser;
+mod options;
+mod presented;
+mod server;
+mod writers;
+
 pub use options::{Consume, Keep, OnRefused, PolicyOptions, Protection};
+pub use presented::Presented;
+
+use crate::clock::Timestamp;
+use crate::codec::{AtRest, Binding, Freshness, KeyRing, TokenMode};
+use crate::cookie::{Attributes, CookieName, CookiePolicy};
+use crate::session::{
+    Batch, Chance, Draft, Lineage, NoRandomness, Record, Refusal, Refused, Rights, Rules, SessionId, Shown, Snapshot,
+    State, Unreadable, View, random,
+};
+use crate::store::{Store, StoreError, Version};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use writers::Writers;
+
+/// The session's fate is unknown: whatever is answered, it is neither "anonymous" nor "logged out" (LG5).
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The store could not answer.
+    #[error("the session store failed")]
+    Store(#[from] StoreError),
+    /// The system gave no random bytes.
+    #[error("no session can be made")]
+    NoRandomness(#[from] NoRandomness),
+    /// Other writers changed the session faster than this batch could be applied.
+    #[error("the session changed {attempts} times while the batch was applied")]
+    Contended {
+        /// How often it was tried.
+        attempts: usize,
+    },
+}
+
+/// Why an answer was not committed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The batch was refused, and the policy wants that to be loud.
+    #[error("refused ({reason}): {0}", reason = .0.reason.as_str())]
+    Refused(Refused),
+    /// The session's fate is unknown.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+}
+
+impl From<StoreError> for CommitError {
+    fn from(error: StoreError) -> Self {
+        Self::Session(error.into())
+    }
+}
+
+impl From<NoRandomness> for CommitError {
+    fn from(error: NoRandomness) -> Self {
+        Self::Session(error.into())
+    }
+}
+
+/// Who keeps the sessions of a policy.
+#[derive(Debug)]
+pub enum Custody {
+    /// A store of ours; the cookie is a ticket.
+    Server {
+        /// The store.
+        store: Arc<dyn Store>,
+        /// Whether it may read what it holds.
+        at_rest: AtRest,
+    },
+    /// The visitor's browser; the cookie is the session.
+    Browser(TokenMode),
+}
+
+/// Where a session comes from.
+#[derive(Debug)]
+enum Origin {
+    /// The visitor has none.
+    Fresh,
+    /// A store, under this id (the newer one, where the visitor came with an alias).
+    Stored { id: SessionId, version: Version, freshness: Freshness },
+    /// The visitor's cookie.
+    Carried { freshness: Freshness },
+    /// A session of ours that has ended. `moved`: by a login in another tab, whose newer cookie must not be removed.
+    Ended { moved: bool },
+}
+
+/// The visitor's session for the time of one request.
+#[derive(Debug)]
+pub struct Session {
+    state: State,
+    origin: Origin,
+    snapshot: Option<Snapshot>,
+    /// The cookies of our name that came: whole ones, or numbered pieces.
+    pieces: presented::Pieces,
+}
+
+impl Session {
+    /// What the visitor's cookie turned out to be.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// The visitor came with a session: a batch must not begin another in its place.
+    const fn had_session(&self) -> bool {
+        self.snapshot.is_some() || matches!(self.origin, Origin::Ended { moved: true })
+    }
+
+    /// The live session as it was when the request came.
+    #[must_use]
+    pub const fn snapshot(&self) -> Option<&Snapshot> {
+        self.snapshot.as_ref()
+    }
+}
+
+/// What a route lets a request do with a session.
+#[derive(Clone, Copy, Debug)]
+pub struct Permit<'a> {
+    /// Rights to keys and commands.
+    pub rights: &'a Rights,
+    /// Whether the request extends the session.
+    pub touch: bool,
+}
+
+/// What came of an answer.
+#[derive(Debug, Default)]
+pub struct Committed {
+    /// `Set-Cookie` lines, in order.
+    pub cookies: Vec<String>,
+    /// What happened, for the log.
+    pub event: Option<Event>,
+    /// The batch was refused, and the policy delivers the page all the same.
+    pub refused: Option<Refused>,
+}
+
+/// What happened to a session (LG2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It began.
+    Created,
+    /// Its data changed.
+    Changed,
+    /// Its activity was written down.
+    Touched,
+    /// It moved to a new id.
+    Renewed,
+    /// It ended.
+    Destroyed,
+}
+
+impl Event {
+    /// The word in the log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Changed => "changed",
+            Self::Touched => "touched",
+            Self::Renewed => "renewed",
+            Self::Destroyed => "destroyed",
+        }
+    }
+}
+
+/// One session policy at work.
+#[derive(Debug)]
+pub struct SessionManager {
+    options: PolicyOptions,
+    custody: Custody,
+    ring: Arc<KeyRing>,
+    binding: Binding,
+    writers: Writers,
+    /// Where the marks of this process begin; with a count they never repeat.
+    first_mark: u64,
+    marks: AtomicU64,
+}
+
+impl SessionManager {
+    /// A manager for one policy.
+    ///
+    /// # Errors
+    /// [`NoRandomness`] when the system's generator fails.
+    pub fn new(options: PolicyOptions, custody: Custody, ring: Arc<KeyRing>) -> Result<Self, NoRandomness> {
+        let binding = Binding::new(options.cookie.name().as_str(), &options.name);
+        let first_mark = u64::from_be_bytes(random()?);
+        let writers = Writers::new();
+        Ok(Self { options, custody, ring, binding, writers, first_mark, marks: AtomicU64::new(0) })
+    }
+
+    /// The policy.
+    #[must_use]
+    pub const fn options(&self) -> &PolicyOptions {
+        &self.options
+    }
+
+    /// The name of its cookie.
+    #[must_use]
+    pub const fn cookie_name(&self) -> &CookieName {
+        self.options.cookie.name()
+    }
+
+    /// The store, where there is one.
+    #[must_use]
+    pub fn store(&self) -> Option<&Arc<dyn Store>> {
+        match &self.custody {
+            Custody::Server { store, .. } => Some(store),
+            Custody::Browser(_) => None,
+        }
+    }
+
+    /// Finds the session of the cookies that the visitor brought.
+    ///
+    /// A bad cookie is no error: whatever is wrong with it, the visitor is anonymous (CP8). Without a cookie that we
+    /// issued no store is asked.
+    ///
+    /// # Errors
+    /// [`SessionError`] when the store cannot answer.
+    pub async fn resolve(&self, presented: Presented<'_>, now: Timestamp) -> Result<Session, SessionError> {
+        let session = |state, origin, snapshot| Session { state, origin, snapshot, pieces: presented.pieces() };
+        if presented.is_empty() {
+            return Ok(session(State::None, Origin::Fresh, None));
+        }
+        match &self.custody {
+            Custody::Server { store, at_rest } => {
+                let Some((id, freshness)) = presented.ticket(&self.ring, &self.binding) else {
+                    return Ok(session(State::Invalid, Origin::Fresh, None));
+                };
+                Ok(match self.newest(&**store, *at_rest, id, now).await? {
+                    server::Newest::Live { id, version, snapshot } => {
+                        session(State::Live, Origin::Stored { id, version, freshness }, Some(snapshot))
+                    }
+                    server::Newest::Ended { moved } => session(State::Expired, Origin::Ended { moved }, None),
+                })
+            }
+            Custody::Browser(mode) => {
+                let Some(token) = presented.token(&self.ring, &self.binding, *mode) else {
+                    return Ok(session(State::Invalid, Origin::Fresh, None));
+                };
+                let freshness = token.freshness;
+                Ok(match self.carried(token, now) {
+                    Some(snapshot) => session(State::Live, Origin::Carried { freshness }, Some(snapshot)),
+                    None => session(State::Expired, Origin::Ended { moved: false }, None),
+                })
+            }
+        }
+    }
+
+    /// When the session of this view ends however active it is.
+    #[must_use]
+    pub fn absolute_deadline(&self, view: &View<'_>) -> Timestamp {
+        self.options.expiry.absolute_deadline(view.head.started_at, view.head.absolute)
+    }
+
+    /// Applies what the backend asked for, and says which cookies the answer must carry.
+    ///
+    /// `asked` is the batch, or why it could not be read; `None` when the answer carried no command. When it returns,
+    /// everything is as durable as the store promises.
+    ///
+    /// # Errors
+    /// [`CommitError::Refused`] when the batch cannot be applied whole and the policy wants that to be loud; nothing was
+    /// changed then. [`CommitError::Session`] when the store cannot answer.
+    pub async fn commit(
+        &self,
+        session: &Session,
+        asked: Result<Option<&Batch>, Refused>,
+        permit: Permit<'_>,
+        shown: Shown,
+        now: Timestamp,
+    ) -> Result<Committed, CommitError> {
+        let asked = asked.and_then(|batch| batch.map_or(Ok(()), |batch| batch.check(permit.rights)).map(|()| batch));
+        let refused = match asked {
+            Ok(None) if shown.flashes == 0 && !shown.refusal && !self.is_touch_due(session, permit, now) => {
+                return Ok(self.upkeep(session, now)?);
+            }
+            Ok(batch) => {
+                let batch = batch.cloned().unwrap_or_default();
+                match self.attempt(session, &batch, permit, shown, None, now).await {
+                    Err(CommitError::Refused(refused)) => refused,
+                    done => return done,
+                }
+            }
+            Err(refused) => refused,
+        };
+        let policy = match refused.reason {
+            Refusal::Condition => self.options.on_conflict,
+            _ => self.options.on_refused,
+        };
+        if policy == OnRefused::Error {
+            return Err(CommitError::Refused(refused));
+        }
+        let remember = Some(refused.reason);
+        let committed = self.attempt(session, &Batch::default(), permit, shown, remember, now).await?;
+        Ok(Committed { refused: Some(refused), ..committed })
+    }
+
+    async fn attempt(
+        &self,
+        session: &Session,
+        batch: &Batch,
+        permit: Permit<'_>,
+        shown: Shown,
+        remember: Option<Refusal>,
+        now: Timestamp,
+    ) -> Result<Committed, CommitError> {
+        let task = Task { session, batch, permit, shown, remember, now };
+        match &self.custody {
+            Custody::Server { store, at_rest } => self.commit_to_store(&**store, *at_rest, task).await,
+            Custody::Browser(mode) => self.commit_to_browser(*mode, task),
+        }
+    }
+
+    /// What the answer owes to a session that does not change: a ticket under today's key, the removal of a dead cookie.
+    fn upkeep(&self, session: &Session, now: Timestamp) -> Result<Committed, SessionError> {
+        let cookies = match (&session.origin, &session.snapshot) {
+            (Origin::Stored { id, freshness: Freshness::Outdated, .. }, Some(snapshot)) => {
+                View::parse(&snapshot.bytes).map_or_else(|_| Vec::new(), |view| self.ticket_lines(id, &view, now))
+            }
+            (Origin::Carried { freshness: Freshness::Outdated }, Some(snapshot)) => {
+                let view = View::parse(&snapshot.bytes).ok();
+                let lines = view.map(|view| self.reissued(&view, snapshot, session, now)).transpose()?;
+                lines.flatten().unwrap_or_default()
+            }
+            (Origin::Ended { moved: false }, _) => self.removal_lines(session, Attributes::default()),
+            (Origin::Fresh, _) if session.state == State::Invalid => self.removal_lines(session, Attributes::default()),
+            _ => Vec::new(),
+        };
+        Ok(Committed { cookies, ..Committed::default() })
+    }
+
+    fn is_touch_due(&self, session: &Session, permit: Permit<'_>, now: Timestamp) -> bool {
+        let Some(snapshot) = session.snapshot.as_ref().filter(|_| permit.touch) else { return false };
+        crate::session::Head::parse(&snapshot.bytes).is_ok_and(|head| {
+            let expiry = &self.options.expiry;
+            let end = expiry.absolute_deadline(head.started_at, head.absolute);
+            expiry.touch_due(snapshot.deadline, head.idle.unwrap_or(expiry.idle), end, now).is_some()
+        })
+    }
+
+    fn rules<'a>(&'a self, permit: Permit<'a>) -> Rules<'a> {
+        let PolicyOptions { expiry, limits, choices, .. } = &self.options;
+        Rules { expiry, limits, choices, keys: &permit.rights.write, touch: permit.touch }
+    }
+
+    /// Chance for one attempt; a lineage is drawn only where a session may begin.
+    fn chance(&self, begins: bool) -> Result<Chance, NoRandomness> {
+        let lineage = if begins { Lineage::generate()? } else { Lineage::from_bytes([0; 12]) };
+        let count = self.marks.fetch_add(1, Ordering::Relaxed);
+        Ok(Chance { lineage, mark: self.first_mark.wrapping_add(count).to_be_bytes() })
+    }
+
+    /// Hands out the ticket of a session in a store; the pieces of a session that the browser kept before go away.
+    fn issue_ticket(&self, id: &SessionId, draft: &Draft, session: &Session, now: Timestamp) -> Vec<String> {
+        let ticket = crate::codec::seal_ticket(&self.ring, &self.binding, id);
+        let deadline = self.options.expiry.absolute_deadline(draft.record.started_at, draft.record.absolute);
+        let mut lines = self.policy().issue(&ticket, attributes(&draft.record), deadline, now).unwrap_or_default();
+        lines.extend(
+            session.pieces.iter().flatten().map(|piece| self.policy().remove(Some(*piece), Attributes::default())),
+        );
+        lines
+    }
+
+    fn ticket_lines(&self, id: &SessionId, view: &View<'_>, now: Timestamp) -> Vec<String> {
+        let ticket = crate::codec::seal_ticket(&self.ring, &self.binding, id);
+        let own = Attributes { path: view.path, domain: view.domain, persistent: view.persistent() };
+        self.policy().issue(&ticket, own, self.absolute_deadline(view), now).unwrap_or_default()
+    }
+
+    /// Removes every cookie of our name that came.
+    fn removal_lines(&self, session: &Session, own: Attributes<'_>) -> Vec<String> {
+        session.pieces.iter().map(|piece| self.policy().remove(*piece, own)).collect()
+    }
+
+    const fn policy(&self) -> &CookiePolicy {
+        &self.options.cookie
+    }
+}
+
+/// One attempt to commit.
+#[derive(Clone, Copy)]
+struct Task<'a> {
+    session: &'a Session,
+    batch: &'a Batch,
+    permit: Permit<'a>,
+    shown: Shown,
+    remember: Option<Refusal>,
+    now: Timestamp,
+}
+
+impl Task<'_> {
+    /// Whether the batch may begin a session, and so needs a lineage.
+    fn may_begin(&self, has_current: bool) -> bool {
+        !has_current || self.batch.invalidate || self.batch.destroy.is_some()
+    }
+}
+
+/// What one session changes about its cookie.
+fn attributes(record: &Record) -> Attributes<'_> {
+    Attributes { path: record.path.as_deref(), domain: record.domain.as_deref(), persistent: record.persistent }
+}
+
+/// The record of bytes that resolving has read before.
+fn record_of(bytes: &[u8]) -> Result<Record, Unreadable> {
+    View::parse(bytes)?.to_record()
+}
