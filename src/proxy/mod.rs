@@ -1,2 +1,378 @@
-//! Proxy.
+//! THE LIFE OF ONE EXCHANGE: the hooks of the proxy in the order in which they run.
+//!
+//! ```text
+//! early_request_filter       time limits; the header section is complete
+//! request_filter             refuse what no backend may see · route · sessions · require · what to inject
+//! upstream_peer              whose turn it is
+//! upstream_request_filter    STRIP · cut our cookie · announce the client · INJECT            may run again on a retry
+//!    ... backend ...
+//! upstream_response_filter   read the batches · STRIP · (1xx? stop) · COMMIT             durable before the head leaves
+//! response_filter            Set-Cookie · the operator's edits
+//! fail_to_proxy              our own page
+//! logging                    one line
+//! ```
+//!
+//! The order is a security property and not configurable. Only this layer knows pingora's proxy traits.
+
+pub mod admission;
+pub mod caching;
+pub mod context;
+pub mod forwarding;
+pub mod gate;
 pub mod options;
+pub mod reply;
+pub mod tls;
+pub mod upstream;
+
+mod access;
+mod answer;
+
+use crate::clock::Clock;
+use crate::cookie::header::{Rest, split};
+use crate::manager::Presented;
+use crate::session::{State, View};
+use crate::wire::request::{Allowance, Fields, Live, Told};
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use context::{Context, Exchange, InFlight, Snapshot};
+use forwarding::Client;
+use http::header::{COOKIE, HOST, SET_COOKIE, TRANSFER_ENCODING};
+use http::{HeaderMap, Version};
+use options::{AliasHeaders, OnMissing, RouteOptions};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::protocols::http::ServerSession;
+use pingora::proxy::{FailToProxy, ProxyHttp, Session as Downstream};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{BError, Error, ErrorType, Result};
+use reply::Failure;
+use smallvec::SmallVec;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A client may be silent for this long within a request's body, and take this long to read a part of the answer.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A tunnel may be silent for this long.
+const TUNNEL_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// What is left of a body that nobody wants is read for this long, so that the connection can be used again.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The proxy.
+#[derive(Debug)]
+pub struct Proxy {
+    snapshot: ArcSwap<Snapshot>,
+    clock: Arc<dyn Clock>,
+    in_flight: InFlight,
+    spoof_log: access::SpoofLog,
+}
+
+impl Proxy {
+    /// A proxy that serves `snapshot`.
+    #[must_use]
+    pub fn new(snapshot: Snapshot, clock: Arc<dyn Clock>, in_flight: InFlight) -> Self {
+        Self { snapshot: ArcSwap::from_pointee(snapshot), clock, in_flight, spoof_log: access::SpoofLog::default() }
+    }
+
+    /// Finds the route and its sessions: everything that is decided before a backend is asked.
+    async fn admit(&self, downstream: &Downstream, ctx: &mut Context) -> Result<Exchange> {
+        let snapshot = Arc::clone(&ctx.snapshot);
+        let request = downstream.req_header();
+        if let Some(listener) = &ctx.listener {
+            let header_bytes = downstream.to_h1_raw().len();
+            let checked = admission::check(request, header_bytes, listener, snapshot.options.max_body_bytes);
+            checked.map_err(|failure| ctx.fail(failure))?;
+        }
+        ctx.spoofed = request.headers.keys().filter(|name| snapshot.reserved.has(name.as_str())).cloned().collect();
+        if !ctx.spoofed.is_empty() {
+            self.spoof_log.report(downstream, &ctx.spoofed);
+            if snapshot.options.alias_headers == AliasHeaders::Reject {
+                return Err(ctx.fail(Failure::BadRequest(400)));
+            }
+        }
+        let found = snapshot.routes.find(host(request), request.uri.path(), &request.method);
+        let target = *found.ok_or_else(|| ctx.fail(Failure::NoRoute))?;
+        let route = &snapshot.targets[target];
+
+        let now = self.clock.now();
+        let lines = request.headers.get_all(COOKIE).iter().map(http::HeaderValue::as_bytes);
+        let cookies = split(lines, &snapshot.cookie_names);
+        let mut sessions = SmallVec::new();
+        let mut told: SmallVec<[Told; 1]> = SmallVec::new();
+        let mut inject = Fields::new();
+        let mut allowance = Allowance::new(snapshot.upstreams[route.upstream].options().profile.budget);
+        for used in &route.sessions {
+            let policy = &snapshot.policies[used.policy];
+            let presented = Presented::of(&cookies.ours, used.policy);
+            let session = policy.manager.resolve(presented, now).await.map_err(|error| {
+                access::report_unknown_session(policy.manager.options(), &error);
+                ctx.fail(Failure::SessionUnknown)
+            })?;
+            let view = session.snapshot().and_then(|snapshot| View::parse(&snapshot.bytes).ok());
+            let live = view.as_ref().zip(session.snapshot()).map(|(view, snapshot)| Live {
+                view,
+                deadline: snapshot.deadline,
+                absolute_deadline: policy.manager.absolute_deadline(view),
+            });
+            let spoken = policy.voice.speak(&mut inject, &mut allowance, session.state(), live, &used.rights.read, now);
+            drop(view);
+            told.push(spoken.unwrap_or_default());
+            sessions.push(session);
+        }
+        Ok(Exchange {
+            target,
+            sessions,
+            told,
+            inject,
+            cookies: cookies.rest,
+            tried: SmallVec::new(),
+            committed: false,
+            set_cookies: SmallVec::new(),
+            event: None,
+        })
+    }
+
+    fn client(downstream: &Downstream, ctx: &Context) -> Client {
+        let address = downstream.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip);
+        let listener = ctx.listener.as_ref();
+        let secure = listener.is_some_and(|listener| listener.behind_tls || !listener.certificates.is_empty());
+        Client::new(address, secure, &ctx.snapshot.options.trusted_proxies)
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context {
+            snapshot: self.snapshot.load_full(),
+            started: Instant::now(),
+            listener: None,
+            exchange: None,
+            spoofed: SmallVec::new(),
+            body_bytes: 0,
+            failure: None,
+            _in_flight: self.in_flight.enter(),
+        }
+    }
+
+    /// No modules: pingora's default compression module costs 2 % of a request and is of no use here.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, downstream: &mut Downstream, ctx: &mut Context) -> Result<()> {
+        if let Some(gate) = context::gate(&downstream.downstream_session) {
+            gate.begin_exchange();
+            ctx.listener = Some(Arc::clone(gate.listener()));
+        }
+        let keepalive = ctx.listener.as_ref().map(|listener| listener.keepalive_timeout.as_secs().max(1));
+        if downstream.get_keepalive().is_some() {
+            downstream.set_keepalive(keepalive);
+        }
+        let silence = if downstream.is_upgrade_req() { TUNNEL_TIMEOUT } else { CLIENT_TIMEOUT };
+        downstream.set_read_timeout(Some(silence));
+        downstream.set_write_timeout(Some(silence));
+        downstream.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+        if let ServerSession::H1(http) = &mut *downstream.downstream_session {
+            http.set_pipelining_enabled(true);
+        }
+        Ok(())
+    }
+
+    async fn request_filter(&self, downstream: &mut Downstream, ctx: &mut Context) -> Result<bool> {
+        let exchange = self.admit(downstream, ctx).await?;
+        let route = &ctx.snapshot.targets[exchange.target];
+        let missing = route.require.is_some_and(|session| exchange.sessions[session].state() != State::Live);
+        let answer = missing.then(|| route.on_missing.clone());
+        ctx.exchange = Some(exchange);
+        match answer {
+            None => Ok(false),
+            Some(OnMissing::Status(status)) => Err(ctx.fail(Failure::SessionMissing(status))),
+            Some(OnMissing::Redirect(template)) => {
+                downstream.drain_request_body().await?;
+                let location = answer::location(&template, downstream.req_header());
+                reply::redirect(downstream, &location).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn upstream_peer(&self, _downstream: &mut Downstream, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+        let (snapshot, Some(exchange)) = (&ctx.snapshot, &mut ctx.exchange) else { return Err(unrouted()) };
+        let upstream = &snapshot.upstreams[snapshot.targets[exchange.target].upstream];
+        // A retry after a broken connection asks the same server once more; one that refused is in `tried` for good.
+        let server = upstream.choose(&exchange.tried).or(exchange.tried.last().copied()).ok_or_else(unrouted)?;
+        exchange.tried.push(server);
+        Ok(upstream.peer(server))
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        downstream: &mut Downstream,
+        request: &mut RequestHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        let Some(exchange) = &ctx.exchange else { return Err(unrouted()) };
+        let route = &ctx.snapshot.targets[exchange.target];
+        for name in &ctx.spoofed {
+            request.remove_header(name); // HI1: first of all
+        }
+        forwarding::repair(request)?;
+        match &exchange.cookies {
+            Rest::Untouched => {}
+            Rest::Nothing => drop(request.remove_header(&COOKIE)),
+            Rest::Line(line) => request.insert_header("Cookie", line.as_slice())?,
+        }
+        forwarding::announce(request, Self::client(downstream, ctx))?;
+        answer::strip_prefix(request, route)?;
+        if let Some(server) = exchange.tried.last()
+            && let Some(host) = ctx.snapshot.upstreams[route.upstream].host(*server)
+        {
+            request.insert_header(HOST, host.clone())?;
+        }
+        forwarding::edit_request(request, &route.request_headers)?;
+        for field in &exchange.inject {
+            request.insert_header(field.name.clone(), field.value.clone())?; // HI3: after `Connection` was processed
+        }
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _downstream: &mut Downstream,
+        body: &mut Option<Bytes>,
+        _end: bool,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        // Never await here: on an upgrade the tunnel would be torn down.
+        ctx.body_bytes += body.as_ref().map_or(0, |body| body.len() as u64);
+        if ctx.body_bytes > ctx.snapshot.options.max_body_bytes {
+            return Err(ctx.fail(Failure::BadRequest(413)));
+        }
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        downstream: &mut Downstream,
+        response: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        let snapshot = Arc::clone(&ctx.snapshot);
+        let is_final = !response.status.is_informational() || response.status == http::StatusCode::SWITCHING_PROTOCOLS;
+        let heard = match &mut ctx.exchange {
+            Some(exchange) if is_final && !exchange.committed => {
+                exchange.committed = true;
+                Some(answer::hear(&snapshot, exchange, response))
+            }
+            _ => None,
+        };
+        answer::strip(&snapshot, response); // HI7: whatever the status, whatever the route
+        forwarding::remove_hop_by_hop(response);
+        let (Some(heard), Some(exchange)) = (heard, &mut ctx.exchange) else { return Ok(()) };
+        let committed = answer::commit(&snapshot, exchange, heard, downstream, response, self.clock.now()).await;
+        let personal = committed.map_err(|failure| ctx.fail(failure))?;
+        caching::mark(response, personal, &snapshot.reserved)
+    }
+
+    async fn response_filter(
+        &self,
+        downstream: &mut Downstream,
+        response: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        if response.status.is_informational() && response.status != http::StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(()); // CK9, HF17
+        }
+        if let Some(exchange) = &ctx.exchange {
+            forwarding::edit_response(response, &ctx.snapshot.targets[exchange.target].response_headers)?;
+            for line in &exchange.set_cookies {
+                response.append_header(SET_COOKIE, line.as_str())?;
+            }
+        }
+        if downstream.req_header().version == Version::HTTP_10 {
+            // A client of HTTP/1.0 cannot read chunks: the end of the connection ends the body.
+            response.remove_header(&TRANSFER_ENCODING);
+            response.set_version(Version::HTTP_10);
+            downstream.set_keepalive(None);
+        }
+        Ok(())
+    }
+
+    fn upstream_response_trailer_filter(
+        &self,
+        _downstream: &mut Downstream,
+        trailers: &mut HeaderMap,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        let ours: Vec<_> = trailers.keys().filter(|name| ctx.snapshot.reserved.has(name.as_str())).cloned().collect();
+        for name in ours {
+            trailers.remove(name); // HI7
+        }
+        Ok(())
+    }
+
+    fn fail_to_connect(
+        &self,
+        _downstream: &mut Downstream,
+        _peer: &HttpPeer,
+        ctx: &mut Context,
+        mut error: BError,
+    ) -> BError {
+        // Nothing was sent, so any request may go to another server.
+        let more = ctx.exchange.as_ref().is_some_and(|exchange| {
+            let upstream = &ctx.snapshot.upstreams[ctx.snapshot.targets[exchange.target].upstream];
+            upstream.choose(&exchange.tried).is_some()
+        });
+        error.set_retry(more);
+        error
+    }
+
+    async fn fail_to_proxy(&self, downstream: &mut Downstream, error: &Error, ctx: &mut Context) -> FailToProxy {
+        let status = match ctx.failure {
+            Some(failure) => Some(failure.status()),
+            None => reply::status_of_error(error),
+        };
+        if let Some(status) = status.filter(|_| downstream.response_written().is_none()) {
+            let written = reply::page(downstream, status, &ctx.snapshot.options.error_pages).await;
+            if let Err(error) = written {
+                tracing::debug!(%error, "the client left before its error page");
+            }
+        }
+        FailToProxy { error_code: status.unwrap_or(0), can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, downstream: &mut Downstream, error: Option<&Error>, ctx: &mut Context) {
+        access::log(downstream, error, ctx);
+        if let Some(gate) = context::gate(&downstream.downstream_session) {
+            gate.end_exchange();
+        }
+    }
+
+    /// The method alone: paths and queries are for the access log to decide.
+    fn request_summary(&self, downstream: &Downstream, _ctx: &Context) -> String {
+        downstream.req_header().method.to_string()
+    }
+
+    /// Our own refusals and clients that left are told in our own words.
+    fn suppress_error_log(&self, _downstream: &Downstream, _ctx: &Context, _error: &Error) -> bool {
+        true
+    }
+}
+
+#[expect(clippy::unnecessary_box_returns, reason = "pingora's errors are boxed")]
+fn unrouted() -> BError {
+    Error::explain(ErrorType::InternalError, "a request without a route")
+}
+
+fn host(request: &RequestHeader) -> &str {
+    let header = request.headers.get(HOST).and_then(|host| host.to_str().ok());
+    header.or(request.uri.authority().map(http::uri::Authority::as_str)).unwrap_or_default()
+}
+
+/// The route of an exchange.
+fn route<'a>(snapshot: &'a Snapshot, exchange: &Exchange) -> &'a RouteOptions {
+    &snapshot.targets[exchange.target]
+}

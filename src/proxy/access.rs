@@ -1,0 +1,128 @@
+//! What is told to the operator: never an id, a token, a value, a cookie or a query string (LG1, LG3).
+
+use super::Downstream;
+use super::context::Context;
+use crate::manager::{Event, PolicyOptions, Session, SessionError};
+use crate::session::{Head, Refused};
+use http::HeaderName;
+use parking_lot::Mutex;
+use pingora::Error;
+use std::collections::HashMap;
+use std::error::Error as _;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// Writes the access line of a request.
+pub(super) fn log(downstream: &Downstream, error: Option<&Error>, ctx: &Context) {
+    if !ctx.snapshot.options.access_log {
+        if let Some(error) = error.filter(|_| ctx.failure.is_none()) {
+            tracing::warn!(error = %error.etype().as_str(), "a request failed");
+        }
+        return;
+    }
+    let request = downstream.req_header();
+    let status = downstream.response_written().map_or(0, |response| response.status.as_u16());
+    let exchange = ctx.exchange.as_ref();
+    let route = exchange.map(|exchange| &ctx.snapshot.targets[exchange.target]);
+    let upstream = exchange.zip(route).and_then(|(exchange, route)| {
+        exchange.tried.last().map(|server| ctx.snapshot.upstreams[route.upstream].label(*server))
+    });
+    let session = exchange.and_then(|exchange| exchange.sessions.first());
+    let reason = ctx.failure.map(super::reply::Failure::as_str).or(error.map(|error| error.etype().as_str()));
+    tracing::info!(
+        target: "cloakroom::access",
+        client = %client(downstream),
+        method = %request.method,
+        path = %printable(request.uri.path()),
+        status,
+        route = route.map_or("-", |route| route.name.as_str()),
+        upstream = upstream.unwrap_or("-"),
+        session = session.map_or("-", |session| session.state().as_str()),
+        reference = session.and_then(reference),
+        event = exchange.and_then(|exchange| exchange.event).map(Event::as_str),
+        spoofed = (!ctx.spoofed.is_empty()).then_some(ctx.spoofed.len()),
+        reason,
+        bytes = downstream.body_bytes_sent(),
+        micros = u64::try_from(ctx.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+        "request"
+    );
+}
+
+/// Tells what happened to a session (LG2).
+pub(super) fn report_event(policy: &PolicyOptions, session: &Session, event: Option<Event>) {
+    let Some(event @ (Event::Created | Event::Renewed | Event::Destroyed)) = event else { return };
+    tracing::info!(target: "cloakroom::session", policy = policy.name, reference = reference(session), "{}", event.as_str());
+}
+
+/// Tells why a backend's commands were refused.
+pub(super) fn report_refused(policy: &PolicyOptions, route: &str, refused: &Refused, outcome: &str) {
+    let reason = refused.reason.as_str();
+    tracing::warn!(target: "cloakroom::session", policy = policy.name, route, reason, detail = refused.detail, "commands refused: {outcome}");
+}
+
+/// Tells that a backend used names that are no commands.
+pub(super) fn report_unknown_commands(policy: &PolicyOptions, route: &str, count: usize) {
+    tracing::debug!(target: "cloakroom::session", policy = policy.name, route, count, "headers that are no command were removed");
+}
+
+/// Tells that a session's fate is unknown.
+pub(super) fn report_unknown_session(policy: &PolicyOptions, error: &SessionError) {
+    let mut cause = String::new();
+    let mut next = error.source();
+    while let Some(error) = next {
+        cause.push_str(": ");
+        cause.push_str(&error.to_string());
+        next = error.source();
+    }
+    tracing::error!(target: "cloakroom::session", policy = policy.name, "{error}{cause}");
+}
+
+/// How often one client is named for headers in our name space.
+const SPOOF_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How many clients are remembered for that.
+const SPOOF_LOG_CLIENTS: usize = 1024;
+
+/// Who was named lately for headers in our name space.
+#[derive(Debug, Default)]
+pub(super) struct SpoofLog(Mutex<HashMap<Option<IpAddr>, Instant>>);
+
+impl SpoofLog {
+    /// Tells that a client sent headers in our name space: once a minute for each client.
+    pub(super) fn report(&self, downstream: &Downstream, names: &[HeaderName]) {
+        let address = downstream.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip);
+        if self.is_news(address, Instant::now()) {
+            let (header, count) = (names.first().map_or("", HeaderName::as_str), names.len());
+            tracing::warn!(client = %client(downstream), header, count, "a client's headers in our name space were removed");
+        }
+    }
+
+    fn is_news(&self, address: Option<IpAddr>, now: Instant) -> bool {
+        let mut known = self.0.lock();
+        let lately = |last: &Instant| now.duration_since(*last) < SPOOF_LOG_INTERVAL;
+        if known.get(&address).is_some_and(lately) {
+            return false;
+        }
+        if known.len() >= SPOOF_LOG_CLIENTS {
+            known.retain(|_, last| lately(last));
+        }
+        if known.len() < SPOOF_LOG_CLIENTS {
+            known.insert(address, now);
+        }
+        true
+    }
+}
+
+fn reference(session: &Session) -> Option<String> {
+    Head::parse(&session.snapshot()?.bytes).ok().map(|head| head.lineage.to_string())
+}
+
+fn client(downstream: &Downstream) -> String {
+    let address = downstream.client_addr().and_then(|address| address.as_inet());
+    address.map_or_else(|| String::from("unix"), |address| address.ip().to_string())
+}
+
+/// A client's bytes as they may stand in a log (LG3), and not too many of them.
+fn printable(text: &str) -> String {
+    text.chars().take(512).flat_map(char::escape_default).collect()
+}

@@ -1,0 +1,178 @@
+//! What pingora's parser lets through and a backend must never see: refused here, before a backend is chosen.
+
+use super::options::ListenerOptions;
+use super::reply::Failure;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, Version};
+use pingora::http::RequestHeader;
+
+/// The longest request target.
+const MAX_TARGET_BYTES: usize = 8 * 1024;
+
+/// The most names that `Connection` may nominate.
+const MAX_CONNECTION_TOKENS: usize = 9;
+
+/// Fields that a client may not have removed by naming them in `Connection`.
+const PROTECTED: [&str; 7] =
+    ["host", "content-length", "transfer-encoding", "content-type", "cookie", "authorization", "via"];
+
+/// Decides whether a request may be forwarded; `header_bytes` is the size of its header section.
+///
+/// # Errors
+/// The status that refuses it.
+pub fn check(
+    request: &RequestHeader,
+    header_bytes: usize,
+    listener: &ListenerOptions,
+    max_body_bytes: u64,
+) -> Result<(), Failure> {
+    let refuse = |status| Err(Failure::BadRequest(status));
+    let headers = &request.headers;
+    if header_bytes > listener.max_header_bytes || headers.len() > listener.max_headers {
+        return refuse(431); // HF10
+    }
+    if request.raw_path().len() > MAX_TARGET_BYTES {
+        return refuse(414); // HF10
+    }
+    if matches!(request.method, Method::TRACE | Method::CONNECT) {
+        return refuse(405); // HF9
+    }
+    if !has_valid_host(request) || !has_valid_framing(request) || !has_valid_connection(headers) {
+        return refuse(400);
+    }
+    match content_length(headers) {
+        Some(length) if length > max_body_bytes => refuse(413),
+        _ => Ok(()),
+    }
+}
+
+/// HF1: one `Host` with the characters of a host and a port; HTTP/1.0 may have none.
+fn has_valid_host(request: &RequestHeader) -> bool {
+    let mut hosts = request.headers.get_all(HOST).iter();
+    let (first, second) = (hosts.next(), hosts.next());
+    let good = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(byte);
+    match (first, second) {
+        (Some(host), None) => !host.is_empty() && host.as_bytes().iter().all(good),
+        (None, None) => request.version == Version::HTTP_10 || request.uri.authority().is_some(),
+        _ => false,
+    }
+}
+
+/// HF2: `Transfer-Encoding` is exactly `chunked` and stands alone, or there is one content length.
+fn has_valid_framing(request: &RequestHeader) -> bool {
+    let headers = &request.headers;
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => !headers.contains_key(CONTENT_LENGTH) || content_length(headers).is_some(),
+        (Some(coding), None) => {
+            let chunked = coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+            chunked && !headers.contains_key(CONTENT_LENGTH) && request.version != Version::HTTP_10
+        }
+        _ => false,
+    }
+}
+
+/// The length that all `Content-Length` lines and lists agree on.
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    let mut agreed = None;
+    for line in headers.get_all(CONTENT_LENGTH) {
+        for number in line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            let digits = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
+            let number = digits.then(|| std::str::from_utf8(number).ok()?.parse::<u64>().ok()).flatten()?;
+            if agreed.is_some_and(|agreed| agreed != number) {
+                return None;
+            }
+            agreed = Some(number);
+        }
+    }
+    agreed
+}
+
+/// HF4: few plain tokens, none of a field that the backend relies on.
+fn has_valid_connection(headers: &HeaderMap) -> bool {
+    let mut count = 0;
+    headers.get_all(CONNECTION).iter().all(|line| {
+        line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).all(|token| {
+            count += 1;
+            let plain = token.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b));
+            let protected = PROTECTED.iter().any(|name| token.eq_ignore_ascii_case(name.as_bytes()));
+            count <= MAX_CONNECTION_TOKENS && plain && !protected
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::options::ListenAddress;
+    use std::time::Duration;
+
+    fn listener() -> ListenerOptions {
+        ListenerOptions {
+            name: "web".into(),
+            address: ListenAddress::Tcp(([127, 0, 0, 1], 80).into()),
+            certificates: Vec::new(),
+            behind_tls: false,
+            max_header_bytes: 32 * 1024,
+            max_headers: 20,
+            header_timeout: Duration::from_secs(10),
+            keepalive_timeout: Duration::from_secs(75),
+        }
+    }
+
+    fn status(method: &str, path: &str, version: Version, lines: &[(&str, &str)]) -> u16 {
+        let mut request = RequestHeader::build(method, path.as_bytes(), None).unwrap();
+        request.set_version(version);
+        for (name, value) in lines {
+            request.append_header((*name).to_owned(), *value).unwrap();
+        }
+        check(&request, 100, &listener(), 1000).err().map_or(200, Failure::status)
+    }
+
+    #[test]
+    fn requests_that_a_backend_must_not_see_are_refused() {
+        let host = ("Host", "a.example");
+        type Row<'a> = (u16, &'a str, Version, &'a [(&'a str, &'a str)]);
+        #[rustfmt::skip]
+        let table: &[Row<'_>] = &[
+            (200, "GET", Version::HTTP_11, &[host]),
+            (200, "GET", Version::HTTP_10, &[]),
+            (405, "TRACE", Version::HTTP_11, &[host]),                                                     // HF9
+            (400, "GET", Version::HTTP_11, &[]),                                                           // HF1
+            (400, "GET", Version::HTTP_11, &[host, host]),
+            (400, "GET", Version::HTTP_11, &[("Host", "a/b")]),
+            (400, "GET", Version::HTTP_11, &[("Host", "")]),
+            (200, "GET", Version::HTTP_11, &[("Host", "[::1]:8080")]),
+            (200, "POST", Version::HTTP_11, &[host, ("Transfer-Encoding", "chunked")]),                    // HF2
+            (400, "POST", Version::HTTP_11, &[host, ("Transfer-Encoding", "gzip, chunked")]),
+            (400, "POST", Version::HTTP_11, &[host, ("Transfer-Encoding", "chunked"), ("Transfer-Encoding", "chunked")]),
+            (400, "POST", Version::HTTP_11, &[host, ("Transfer-Encoding", "chunked"), ("Content-Length", "3")]),
+            (400, "POST", Version::HTTP_10, &[("Transfer-Encoding", "chunked")]),
+            (200, "POST", Version::HTTP_11, &[host, ("Content-Length", "3"), ("Content-Length", "3")]),
+            (200, "POST", Version::HTTP_11, &[host, ("Content-Length", "3, 3")]),
+            (400, "POST", Version::HTTP_11, &[host, ("Content-Length", "3, 4")]),
+            (400, "POST", Version::HTTP_11, &[host, ("Content-Length", "+3")]),
+            (400, "POST", Version::HTTP_11, &[host, ("Content-Length", "")]),
+            (413, "POST", Version::HTTP_11, &[host, ("Content-Length", "1001")]),
+            (400, "GET", Version::HTTP_11, &[host, ("Connection", "close, host")]),                        // HF4
+            (400, "GET", Version::HTTP_11, &[host, ("Connection", "\"x\"")]),
+            (400, "GET", Version::HTTP_11, &[host, ("Connection", "a,b,c,d,e,f,g,h,i,j")]),
+            (200, "GET", Version::HTTP_11, &[host, ("Connection", "close, X-Session-User")]),
+        ];
+        for (expected, method, version, lines) in table {
+            assert_eq!(status(method, "/", *version, lines), *expected, "{method} {version:?} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_limits() {
+        // HF10
+        let host = ("Host", "a.example");
+        assert_eq!(status("GET", &format!("/{}", "a".repeat(9000)), Version::HTTP_11, &[host]), 414);
+        let many: Vec<_> = (0..20).map(|_| ("X-A", "1")).chain([host]).collect();
+        assert_eq!(status("GET", "/", Version::HTTP_11, &many), 431);
+        let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+        request.insert_header("Host", "a").unwrap();
+        assert_eq!(check(&request, 40_000, &listener(), 1000), Err(Failure::BadRequest(431)));
+    }
+}

@@ -1,0 +1,132 @@
+//! What the hooks of one request share, and the snapshot of the configuration that they all see.
+
+use super::gate::Gated;
+use super::options::{ListenerOptions, ProxyOptions, RouteOptions};
+use super::reply::Failure;
+use super::upstream::Upstream;
+use crate::cookie::CookieName;
+use crate::cookie::header::Rest;
+use crate::manager::{Event, Session, SessionManager};
+use crate::route::RouteTable;
+use crate::wire::Reserved;
+use crate::wire::request::{Fields, Told, Voice};
+use crate::wire::response::Commands;
+use http::HeaderName;
+use pingora::protocols::http::ServerSession;
+use smallvec::SmallVec;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+/// One session policy at work: who keeps its sessions, how it speaks, how it listens.
+#[derive(Debug)]
+pub struct Policy {
+    /// Keeps its sessions.
+    pub manager: SessionManager,
+    /// Writes its request headers.
+    pub voice: Voice,
+    /// Reads its response headers.
+    pub commands: Commands,
+}
+
+/// Everything that a reload may change; taken once for each request.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The routes, each with its place in `targets`.
+    pub routes: RouteTable<usize>,
+    /// What the routes lead to.
+    pub targets: Vec<RouteOptions>,
+    /// The upstreams.
+    pub upstreams: Vec<Upstream>,
+    /// The session policies.
+    pub policies: Vec<Policy>,
+    /// The cookie names of the policies, in the same order.
+    pub cookie_names: Vec<CookieName>,
+    /// Every header name that belongs to us.
+    pub reserved: Reserved,
+    /// What holds for every request.
+    pub options: ProxyOptions,
+}
+
+/// Counts the requests that are being answered.
+#[derive(Clone, Debug, Default)]
+pub struct InFlight(Arc<AtomicUsize>);
+
+impl InFlight {
+    /// How many are being answered now.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub(super) fn enter(&self) -> Entered {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        Entered(Arc::clone(&self.0))
+    }
+}
+
+/// One request that is being answered; leaves the count on drop.
+#[derive(Debug)]
+pub(super) struct Entered(Arc<AtomicUsize>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// What a routed request carries from the request to the answer.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The route, by its place in the snapshot.
+    pub target: usize,
+    /// The sessions of the route, in the order of the file.
+    pub sessions: SmallVec<[Session; 1]>,
+    /// What the backend was told about each.
+    pub told: SmallVec<[Told; 1]>,
+    /// The headers to inject, made once and used on every attempt.
+    pub inject: Fields,
+    /// `Cookie` without our own.
+    pub cookies: Rest,
+    /// Servers that could not be reached, and last the one that is asked.
+    pub tried: SmallVec<[usize; 2]>,
+    /// A final answer has been committed.
+    pub committed: bool,
+    /// `Set-Cookie` lines that the answer must carry.
+    pub set_cookies: SmallVec<[String; 1]>,
+    /// What happened to the first session, for the log.
+    pub event: Option<Event>,
+}
+
+/// One request.
+#[derive(Debug)]
+pub struct Context {
+    /// The configuration as it was when the request came.
+    pub snapshot: Arc<Snapshot>,
+    /// When the request came.
+    pub started: Instant,
+    /// The listener that it came by.
+    pub listener: Option<Arc<ListenerOptions>>,
+    /// Set once a route has been found and its sessions are known.
+    pub exchange: Option<Exchange>,
+    /// Headers of the client in our name space.
+    pub spoofed: SmallVec<[HeaderName; 1]>,
+    /// Bytes of the body that have come.
+    pub body_bytes: u64,
+    /// Why we answer ourselves.
+    pub failure: Option<Failure>,
+    pub(super) _in_flight: Entered,
+}
+
+impl Context {
+    /// Remembers why we answer ourselves, as the error that ends the hook.
+    pub fn fail(&mut self, failure: Failure) -> pingora::BError {
+        self.failure = Some(failure);
+        failure.error()
+    }
+}
+
+/// The gate of the connection that a request came by; HTTP/1 only.
+pub fn gate(downstream: &ServerSession) -> Option<&Gated> {
+    downstream.as_http1().and_then(|http| Gated::of(http.stream()))
+}

@@ -1,0 +1,220 @@
+//! What a proxy owes to the next hop: names of the client, `Via`, no hop-by-hop fields (HF4, HF5, HF11, HI10).
+
+use super::options::{HeaderEdits, Network};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRAILER, UPGRADE, VIA};
+use http::{HeaderMap, HeaderValue};
+use pingora::http::{RequestHeader, ResponseHeader};
+use std::net::IpAddr;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Who asks, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    /// The address of the connection's other end; `None` on a Unix socket.
+    pub address: Option<IpAddr>,
+    /// The other end is a proxy whose word is taken.
+    pub is_trusted: bool,
+    /// The connection came over TLS, here or at a proxy that is listed.
+    pub is_secure: bool,
+}
+
+impl Client {
+    /// What is known about the other end of a connection.
+    #[must_use]
+    pub fn new(address: Option<IpAddr>, is_secure: bool, trusted: &[Network]) -> Self {
+        let is_trusted = address.is_some_and(|address| trusted.iter().any(|network| network.has(address)));
+        Self { address, is_trusted, is_secure }
+    }
+}
+
+/// Tells the backend who asks. What a client claims about itself is removed, unless it is a listed proxy (HI10).
+///
+/// # Errors
+/// When a value cannot be a header; ours always can.
+pub fn announce(request: &mut RequestHeader, client: Client) -> pingora::Result<()> {
+    let claimed = if client.is_trusted { request.headers.get(X_FORWARDED_FOR).cloned() } else { None };
+    if !client.is_trusted {
+        remove_claims(request);
+    }
+    if let Some(address) = client.address {
+        let address = address.to_canonical();
+        let chain = match claimed.as_ref().and_then(|claimed| claimed.to_str().ok()) {
+            Some(claimed) => format!("{claimed}, {address}"),
+            None => address.to_string(),
+        };
+        request.insert_header("X-Forwarded-For", chain)?;
+    }
+    if !request.headers.contains_key(X_FORWARDED_PROTO) {
+        request.insert_header(
+            "X-Forwarded-Proto",
+            HeaderValue::from_static(if client.is_secure { "https" } else { "http" }),
+        )?;
+    }
+    if !request.headers.contains_key(X_FORWARDED_HOST)
+        && let Some(host) = request.headers.get(HOST).cloned()
+    {
+        request.insert_header("X-Forwarded-Host", host)?;
+    }
+    // A pseudonym, as RFC 9110, section 7.6.3, allows: it names no product (CK10).
+    request.append_header("Via", HeaderValue::from_static("1.1 proxy"))?;
+    Ok(())
+}
+
+fn remove_claims(request: &mut RequestHeader) {
+    let claim = |name: &&HeaderName| {
+        let name = name.as_str();
+        name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip")
+    };
+    let claims: Vec<HeaderName> = request.headers.keys().filter(claim).cloned().collect();
+    for name in &claims {
+        request.remove_header(name);
+    }
+    debug_assert!(!request.headers.contains_key(X_REAL_IP));
+}
+
+/// Repairs what pingora would forward as it came: repeated content lengths, invitations to HTTP/2.
+///
+/// # Errors
+/// When a value cannot be a header; what came can.
+pub fn repair(request: &mut RequestHeader) -> pingora::Result<()> {
+    let mut lengths = request.headers.get_all(CONTENT_LENGTH).iter();
+    if let Some(first) = lengths.next() {
+        let single = first.as_bytes().split(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
+        if lengths.next().is_some() || single.len() != first.len() {
+            let single = HeaderValue::from_bytes(single).unwrap_or_else(|_| HeaderValue::from_static("0"));
+            request.insert_header(CONTENT_LENGTH, single)?; // HF2: equal lengths collapse to one
+        }
+    }
+    if request.headers.contains_key(HTTP2_SETTINGS) {
+        request.remove_header(&HTTP2_SETTINGS);
+    }
+    if request.uri.authority().is_some() {
+        request.set_uri(request.uri.clone()); // the absolute form becomes the origin form
+    }
+    Ok(())
+}
+
+/// Removes the fields of one hop from an answer (HF4); what a 101 needs stays.
+pub fn remove_hop_by_hop(response: &mut ResponseHeader) {
+    if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    let nominated: Vec<HeaderName> = (response.headers.get_all(CONNECTION).iter())
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
+        .filter(|name| {
+            !matches!(name.as_str(), "transfer-encoding" | "content-length" | "set-cookie" | "cache-control")
+        })
+        .collect();
+    for name in nominated.iter().chain(&[CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRAILER, UPGRADE]) {
+        if response.headers.contains_key(name) {
+            response.remove_header(name);
+        }
+    }
+}
+
+/// Applies the operator's edits to a request.
+///
+/// # Errors
+/// When a value cannot be a header; the configuration has proven them.
+pub fn edit_request(request: &mut RequestHeader, edits: &HeaderEdits) -> pingora::Result<()> {
+    for name in &edits.remove {
+        request.remove_header(name);
+    }
+    edits.set.iter().try_for_each(|(name, value)| request.insert_header(name, value.clone()).map(drop))
+}
+
+/// Applies the operator's edits to an answer.
+///
+/// # Errors
+/// When a value cannot be a header; the configuration has proven them.
+pub fn edit_response(response: &mut ResponseHeader, edits: &HeaderEdits) -> pingora::Result<()> {
+    for name in &edits.remove {
+        response.remove_header(name);
+    }
+    edits.set.iter().try_for_each(|(name, value)| response.insert_header(name, value.clone()).map(drop))
+}
+
+/// The client's way to us, as its own headers tell it, for a listed proxy.
+#[must_use]
+pub fn came_over_tls(headers: &HeaderMap) -> bool {
+    headers.get(X_FORWARDED_PROTO).is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"))
+}
+
+const _: HeaderName = VIA;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(lines: &[(&'static str, &'static str)]) -> RequestHeader {
+        let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+        for (name, value) in lines {
+            request.append_header(*name, *value).unwrap();
+        }
+        request
+    }
+
+    fn client(trusted: &[Network]) -> Client {
+        Client::new(Some("10.0.0.9".parse().unwrap()), false, trusted)
+    }
+
+    #[test]
+    fn what_a_client_claims_about_itself_is_replaced() {
+        // HI10, HF5
+        let mut request = request(&[
+            ("Host", "a.example"),
+            ("X-Forwarded-For", "1.2.3.4"),
+            ("X-Forwarded-Prefix", "/x"),
+            ("Forwarded", "for=1.2.3.4"),
+            ("X-Real-IP", "1.2.3.4"),
+        ]);
+        announce(&mut request, client(&[])).unwrap();
+        let get = |name: &str| request.headers.get(name).map(|value| value.to_str().unwrap());
+        assert_eq!(get("x-forwarded-for"), Some("10.0.0.9"));
+        assert_eq!(get("x-forwarded-proto"), Some("http"));
+        assert_eq!(get("x-forwarded-host"), Some("a.example"));
+        assert_eq!(get("via"), Some("1.1 proxy"));
+        assert_eq!((get("forwarded"), get("x-real-ip"), get("x-forwarded-prefix")), (None, None, None));
+    }
+
+    #[test]
+    fn a_listed_proxy_is_believed() {
+        let mut request = request(&[("Host", "a"), ("X-Forwarded-For", "1.2.3.4"), ("X-Forwarded-Proto", "https")]);
+        announce(&mut request, client(&[Network { address: "10.0.0.0".parse().unwrap(), bits: 8 }])).unwrap();
+        assert_eq!(request.headers.get("x-forwarded-for").unwrap(), "1.2.3.4, 10.0.0.9");
+        assert_eq!(request.headers.get("x-forwarded-proto").unwrap(), "https");
+    }
+
+    #[test]
+    fn repeated_equal_lengths_collapse() {
+        let mut twice = request(&[("Content-Length", "3"), ("Content-Length", "3")]);
+        repair(&mut twice).unwrap();
+        assert_eq!(twice.headers.get_all(CONTENT_LENGTH).iter().count(), 1);
+        let mut list = request(&[("Content-Length", "3, 3"), ("HTTP2-Settings", "AA")]);
+        repair(&mut list).unwrap();
+        assert_eq!(list.headers.get(CONTENT_LENGTH).unwrap(), "3");
+        assert!(!list.headers.contains_key("http2-settings")); // HF11
+    }
+
+    #[test]
+    fn fields_of_one_hop_end_here() {
+        // HF4
+        let mut response = ResponseHeader::build(200, None).unwrap();
+        for (name, value) in
+            [("Connection", "X-Secret, close"), ("X-Secret", "1"), ("Keep-Alive", "5"), ("X-Kept", "1")]
+        {
+            response.append_header(name, value).unwrap();
+        }
+        remove_hop_by_hop(&mut response);
+        let names: Vec<_> = response.headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["x-kept"]);
+    }
+}
