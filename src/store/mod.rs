@@ -13,6 +13,11 @@
 //! 7. What [`Written::Done`] reported survives a restart, where the store claims durability.
 //! 8. The index lists only live keys.
 
+mod digest;
+pub mod disk;
+pub mod guarded;
+pub mod memory;
+
 use crate::clock::Timestamp;
 use crate::session::{OwnerKey, StoreKey};
 use async_trait::async_trait;

@@ -33,7 +33,7 @@ function back($level, $text) {
     $flash = "X-Session-Flash: $level=" . rawurlencode($text);
     $lines = implode("\n", array_merge($said, ["$flash;said=..."]));
     command("$flash;said=" . rawurlencode(substr($lines, 0, 400)));
-    header('Location: /', true, 303);
+    header('Location: ./', true, 303);
     exit;
 }
 
@@ -78,7 +78,7 @@ function h($text) {
 
 $method = $_SERVER['REQUEST_METHOD'];
 $path = strtok($_SERVER['REQUEST_URI'], '?');
-if (!in_array($path, ['/', '/sign', '/login', '/logout', '/cart', '/cart/empty'])) {
+if (!in_array($path, ['/', '/sign', '/login', '/logout', '/cart', '/empty'])) {
     refuse(404);
 }
 $allowed = $path === '/' ? ['GET', 'HEAD'] : ['POST'];
@@ -120,7 +120,7 @@ switch ($path) {
         }
         command("X-Session-Add: cart_$item=1");                 // added in the store: no click is ever lost
         back('success', "One $item for you");
-    case '/cart/empty':
+    case '/empty':
         command('X-Session-Unset: cart_' . implode(', cart_', ITEMS));
         back('info', 'The cart is empty.');
 }
@@ -167,7 +167,7 @@ The guest book works, but nobody remembers you. Please open the address on which
 <main class="columns">
 <section class="card">
 <h2>Sign the book</h2>
-<form method="post" action="/sign">
+<form method="post" action="sign">
 <label>Your name <input name="name" maxlength="20" required value="<?= h($session['name'] ?? $user) ?>"></label>
 <label>Your message <textarea name="message" maxlength="280" required></textarea></label>
 <button>Sign</button>
@@ -182,7 +182,7 @@ The guest book works, but nobody remembers you. Please open the address on which
 <section class="card">
 <?php if ($user === ''): ?>
 <h2>Log in</h2>
-<form method="post" action="/login">
+<form method="post" action="login">
 <label>User <input name="user" maxlength="20" required autocomplete="username"></label>
 <label>Password <input name="password" type="password" maxlength="20" required autocomplete="current-password"></label>
 <div class="row"><button>Log in</button></div>
@@ -190,18 +190,18 @@ The guest book works, but nobody remembers you. Please open the address on which
 <p class="faint">Any user will do; the password is <b>coat</b>.</p>
 <?php else: ?>
 <h2>Hello, <?= h($user) ?></h2>
-<form method="post" action="/logout"><button>Log out</button></form>
+<form method="post" action="logout"><button>Log out</button></form>
 <?php endif ?>
 </section>
 <section class="card">
 <h2>Your cart</h2>
-<form method="post" action="/cart" class="row">
+<form method="post" action="cart" class="row">
 <?php foreach (ITEMS as $item): ?>
 <button class="quiet" name="item" value="<?= $item ?>">
 <?= $item ?>: <b><?= (int) ($session["cart_$item"] ?? 0) ?></b> +</button>
 <?php endforeach ?>
 </form>
-<form method="post" action="/cart/empty" class="row"><button class="quiet">Empty the cart</button></form>
+<form method="post" action="empty" class="row"><button class="quiet">Empty the cart</button></form>
 </section>
 </div>
 </main>

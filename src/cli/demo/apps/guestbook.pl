@@ -57,7 +57,7 @@ sub back {
     my $flash = "X-Session-Flash: $level=" . encoded($text);
     my $lines = join "\n", @said, "$flash;said=...";
     command("$flash;said=" . encoded(substr $lines, 0, 400));
-    print "Status: 303 See Other\nLocation: /\n\n";
+    print "Status: 303 See Other\nLocation: ./\n\n";
     exit;
 }
 
@@ -104,7 +104,7 @@ sub sign {
 }
 
 my ($method, $path, $length) = ($ENV{REQUEST_METHOD}, $ENV{PATH_INFO} // '', number($ENV{CONTENT_LENGTH}));
-refuse('404 Not Found') unless $path =~ m{^/(?:sign|login|logout|cart|cart/empty)?\z};
+refuse('404 Not Found') unless $path =~ m{^/(?:sign|login|logout|cart|empty)?\z};
 my @allowed = $path eq '/' ? ('GET', 'HEAD') : ('POST');
 refuse('405 Method Not Allowed', 'Allow: ' . join ', ', @allowed) unless grep { $_ eq $method } @allowed;
 refuse('413 Content Too Large') if $length > 65536;
@@ -145,7 +145,7 @@ if ($path eq '/cart') {
     command("X-Session-Add: cart_$item=1");               # added in the store: no click is ever lost
     back('success', "One $item for you");
 }
-if ($path eq '/cart/empty') {
+if ($path eq '/empty') {
     command('X-Session-Unset: ' . join ', ', map { "cart_$_" } @ITEMS);
     back('info', 'The cart is empty.');
 }
@@ -196,10 +196,10 @@ for my $item (@ITEMS) {
 }
 my $login = $user ne '' ? <<"KNOWN" : <<'UNKNOWN';
 <h2>Hello, $owner</h2>
-<form method="post" action="/logout"><button>Log out</button></form>
+<form method="post" action="logout"><button>Log out</button></form>
 KNOWN
 <h2>Log in</h2>
-<form method="post" action="/login">
+<form method="post" action="login">
 <label>User <input name="user" maxlength="20" required autocomplete="username"></label>
 <label>Password <input name="password" type="password" maxlength="20" required autocomplete="current-password"></label>
 <div class="row"><button>Log in</button></div>
@@ -227,7 +227,7 @@ $style
 <main class="columns">
 <section class="card">
 <h2>Sign the book</h2>
-<form method="post" action="/sign">
+<form method="post" action="sign">
 <label>Your name <input name="name" maxlength="20" required value="$name"></label>
 <label>Your message <textarea name="message" maxlength="280" required></textarea></label>
 <button>Sign</button>
@@ -243,9 +243,9 @@ $style
 $login</section>
 <section class="card">
 <h2>Your cart</h2>
-<form method="post" action="/cart" class="row">$cart
+<form method="post" action="cart" class="row">$cart
 </form>
-<form method="post" action="/cart/empty" class="row"><button class="quiet">Empty the cart</button></form>
+<form method="post" action="empty" class="row"><button class="quiet">Empty the cart</button></form>
 </section>
 </div>
 </main>

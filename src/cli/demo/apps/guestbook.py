@@ -45,7 +45,7 @@ def back(level, text, *commands):
     flash = f'{level}={encode(text)}'
     said = raw([*commands, ('X-Session-Flash', f'{flash};said=...')])
     flash += ';said=' + encode(said[:400])
-    return '303 See Other', [*commands, ('X-Session-Flash', flash), ('Location', '/')], ''
+    return '303 See Other', [*commands, ('X-Session-Flash', flash), ('Location', './')], ''
 
 
 # ---- The application -------------------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ def submit(path, body):
 
 def answer(environ):
     method, path = environ['REQUEST_METHOD'], environ['PATH_INFO']
-    if path not in ['/', '/sign', '/login', '/logout', '/cart', '/cart/empty']:
+    if path not in ['/', '/sign', '/login', '/logout', '/cart', '/empty']:
         return refuse('404 Not Found')
     allowed = ['GET', 'HEAD'] if path == '/' else ['POST']
     if method not in allowed:
@@ -156,8 +156,8 @@ The guest book works, but nobody remembers you. Please open the address on which
 <footer>{escape(name)}, {time.strftime('%Y-%m-%d %H:%M', time.gmtime(number(when)))} UTC</footer></div>'''
                    for when, name, message in (f'{line}\t\t'.split('\t')[:3] for line in filter(None, entries())))
     login = f'''<h2>Hello, {escape(user)}</h2>
-<form method="post" action="/logout"><button>Log out</button></form>''' if user else '''<h2>Log in</h2>
-<form method="post" action="/login">
+<form method="post" action="logout"><button>Log out</button></form>''' if user else '''<h2>Log in</h2>
+<form method="post" action="login">
 <label>User <input name="user" maxlength="20" required autocomplete="username"></label>
 <label>Password <input name="password" type="password" maxlength="20" required autocomplete="current-password"></label>
 <div class="row"><button>Log in</button></div>
@@ -188,7 +188,7 @@ The guest book works, but nobody remembers you. Please open the address on which
 <main class="columns">
 <section class="card">
 <h2>Sign the book</h2>
-<form method="post" action="/sign">
+<form method="post" action="sign">
 <label>Your name <input name="name" maxlength="20" required value="{escape(data.get('name', user))}"></label>
 <label>Your message <textarea name="message" maxlength="280" required></textarea></label>
 <button>Sign</button>
@@ -205,9 +205,9 @@ The guest book works, but nobody remembers you. Please open the address on which
 </section>
 <section class="card">
 <h2>Your cart</h2>
-<form method="post" action="/cart" class="row">{cart}
+<form method="post" action="cart" class="row">{cart}
 </form>
-<form method="post" action="/cart/empty" class="row"><button class="quiet">Empty the cart</button></form>
+<form method="post" action="empty" class="row"><button class="quiet">Empty the cart</button></form>
 </section>
 </div>
 </main>

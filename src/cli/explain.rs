@@ -1,0 +1,123 @@
+//! `cloakroom explain`: which route takes a request and why not the others, what is stripped, what is sent, what is set.
+//!
+//! Works offline: no backend is asked, and of the stores only the visitor's own cookie.
+
+use crate::app;
+use crate::clock::{Clock as _, SystemClock};
+use crate::codec::Binding;
+use crate::config::Config;
+use crate::cookie::header::{Rest, split};
+use crate::manager::Keep;
+use crate::route::RouteTable;
+use crate::session::{Keys, State, View};
+use crate::wire::Reserved;
+use crate::wire::request::{Allowance, Fields, Live, Voice};
+use http::{HeaderName, HeaderValue, Method, Uri};
+use std::process::ExitCode;
+
+/// A request as a person describes it.
+pub(super) struct Request {
+    /// The method.
+    pub(super) method: Method,
+    /// The address, with or without a host.
+    pub(super) url: Uri,
+    /// Headers.
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    /// The `Cookie` header.
+    pub(super) cookie: Option<String>,
+}
+
+/// Prints the explanation.
+pub(super) fn explain(config: &Config, request: &Request) -> ExitCode {
+    let named = request.headers.iter().find(|(name, _)| *name == http::header::HOST).and_then(|(_, host)| host.to_str().ok());
+    let host = named.or(request.url.authority().map(http::uri::Authority::as_str)).unwrap_or("localhost");
+    let path = request.url.path();
+    println!("request    {} {path} on {host}", request.method);
+
+    let routes = config.routes.iter().enumerate().map(|(index, route)| (route.matcher.clone(), index));
+    let table = RouteTable::new(routes.collect());
+    for (index, verdict) in table.explain(host, path, &request.method) {
+        println!("route      {}: {verdict}", config.routes[index].name);
+    }
+    let Some(route) = table.find(host, path, &request.method).map(|index| &config.routes[*index]) else {
+        println!("answer     404: no route takes it");
+        return ExitCode::FAILURE;
+    };
+
+    let reserved = Reserved::new(config.policies.iter().map(|policy| &policy.headers));
+    for (name, _) in request.headers.iter().filter(|(name, _)| reserved.has(name.as_str())) {
+        println!("strip      {name}: it belongs to a session policy once folded");
+    }
+
+    let names: Vec<_> = config.policies.iter().map(|policy| policy.options.cookie.name().clone()).collect();
+    let cookies = split(request.cookie.iter().map(String::as_bytes), &names);
+    match &cookies.rest {
+        Rest::Untouched => {}
+        Rest::Nothing => println!("cookie     ours is cut out, nothing is left"),
+        Rest::Line(line) => println!("cookie     ours is cut out, left is: {}", line.escape_ascii()),
+    }
+
+    let upstream = &config.upstreams[route.upstream];
+    println!("upstream   {} (profile {})", upstream.name, upstream.profile.name);
+    let mut allowance = Allowance::new(upstream.profile.budget);
+    let ring = app::key_ring(config).ok();
+    for used in &route.sessions {
+        let policy = &config.policies[used.policy];
+        let options = &policy.options;
+        let came = cookies.ours.iter().find(|found| found.name == used.policy && found.chunk.is_none());
+        let binding = Binding::new(options.cookie.name().as_str(), &options.name);
+        let token = came.zip(ring.as_ref()).and_then(|(found, ring)| open(options, ring, &binding, found.value));
+        let view = token.as_ref().and_then(|token| View::parse(&token.record).ok());
+        let state = match (came, &view) {
+            (None, _) => State::None,
+            (Some(_), Some(_)) => State::Live,
+            (Some(_), None) => State::Invalid,
+        };
+        if came.is_some() && matches!(options.keep, Keep::Store(_)) {
+            println!("session    {}: kept in a store, which is not asked here; see `cloakroom cookie inspect`", options.name);
+            continue;
+        }
+        let live = view.as_ref().zip(token.as_ref()).map(|(view, token)| Live {
+            view,
+            deadline: token.deadline,
+            absolute_deadline: options.expiry.absolute_deadline(view.head.started_at, view.head.absolute),
+        });
+        let mut fields = Fields::new();
+        let voice = Voice::new(policy.headers.clone());
+        let spoken = voice.speak(&mut fields, &mut allowance, state, live, &used.rights.read, SystemClock.now());
+        if spoken.is_err() {
+            println!("session    {}: the record cannot be read", options.name);
+        }
+        let rights = match (&used.rights.may_write, &used.rights.read) {
+            (true, Keys::All) => "reads and writes",
+            (true, Keys::Only(_)) => "reads some keys, writes",
+            (false, _) => "reads only",
+        };
+        println!("session    {} ({rights}), state {}", options.name, state.as_str());
+        for field in fields {
+            println!("send       {}: {}", String::from_utf8_lossy(&field.name), String::from_utf8_lossy(field.value.as_bytes()));
+        }
+        println!("set        {} when the backend stores something", options.cookie.name());
+    }
+    if let Some(session) = route.require {
+        let policy = &config.policies[route.sessions[session].policy].options.name;
+        println!("require    a live session of `{policy}`, else {:?}", route.on_missing);
+    }
+    ExitCode::SUCCESS
+}
+
+fn open(
+    options: &crate::manager::PolicyOptions,
+    ring: &crate::codec::KeyRing,
+    binding: &Binding,
+    value: &[u8],
+) -> Option<crate::codec::OpenedToken> {
+    use crate::codec::{TokenMode, open_token};
+    use crate::manager::Protection;
+    let mode = match options.keep {
+        Keep::Browser(Protection::Sealed) => TokenMode::Sealed,
+        Keep::Browser(Protection::Signed) => TokenMode::Signed,
+        Keep::Store(_) => return None,
+    };
+    open_token(ring, binding, mode, value).ok()
+}

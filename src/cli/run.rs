@@ -1,0 +1,137 @@
+//! `cloakroom run`: serve in the foreground.
+
+use super::print_error;
+use crate::app::Server;
+use crate::config::{Config, LogFormat, LogOptions};
+use crate::manager::Keep;
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, stderr};
+use std::process::ExitCode;
+use std::time::Instant;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// Serves until SIGTERM or SIGINT, then lets running requests finish.
+pub(super) fn run(config: Config) -> ExitCode {
+    let started = Instant::now();
+    start_logging(config.log);
+    let server = match Server::start(config) {
+        Ok(server) => server,
+        Err(error) => {
+            print_error(&error);
+            return ExitCode::FAILURE;
+        }
+    };
+    let screen = screen(&server);
+    let ready = || {
+        if stderr().is_terminal() {
+            eprintln!("{screen}ready in {} ms", started.elapsed().as_millis());
+        } else {
+            let listeners = server_listeners(&screen);
+            tracing::info!(listeners, millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX), "ready");
+        }
+    };
+    match server.run(stop_signal(), ready) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print_error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn server_listeners(screen: &str) -> usize {
+    screen.lines().filter(|line| line.starts_with("listening")).count()
+}
+
+/// Resolves at the first SIGTERM or SIGINT; a second one ends the process at once.
+pub(super) async fn stop_signal() {
+    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+    let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = kinds else {
+        tracing::error!("signals cannot be caught: the process ends without a farewell");
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            // Left to its default it would kill us, and an operator who sends it does not mean that.
+            _ = hangup.recv() => tracing::warn!("SIGHUP changes nothing: restart to read the configuration again"),
+        }
+    }
+    tokio::spawn(leave_at_the_second(terminate, interrupt));
+}
+
+async fn leave_at_the_second(mut terminate: Signal, mut interrupt: Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    std::process::exit(130);
+}
+
+fn start_logging(options: LogOptions) {
+    let json = match options.format {
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+        LogFormat::Auto => !stderr().is_terminal(),
+    };
+    // pingora's own log shows headers and paths: errors of its core are all that may pass (LG1).
+    let core = LevelFilter::ERROR.min(options.level);
+    let targets = Targets::new().with_default(options.level).with_target("pingora_core", core);
+    let quiet = ["pingora_proxy", "pingora", "pingora_pool", "pingora_cache", "rustls", "h2", "hyper"];
+    let targets = quiet.iter().fold(targets, |targets, target| targets.with_target(*target, LevelFilter::OFF));
+    let registry = tracing_subscriber::registry().with(targets);
+    let layer = tracing_subscriber::fmt::layer().with_writer(stderr);
+    // A second logger, as in a test that starts two servers, changes nothing.
+    if json {
+        registry.with(layer.json().flatten_event(true).with_current_span(false)).try_init().ok();
+    } else {
+        let ansi = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        registry.with(layer.with_ansi(ansi)).try_init().ok();
+    }
+}
+
+/// Logging for the demo: what goes wrong, and nothing else.
+pub(super) fn start_logging_quietly() {
+    start_logging(LogOptions { level: LevelFilter::WARN, format: LogFormat::Text });
+}
+
+/// What a person sees when the server starts: one screen.
+fn screen(server: &Server) -> String {
+    let config = server.config();
+    let mut screen = String::new();
+    let mut line = |text: String| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(screen, "{text}");
+    };
+    let file = config.path.as_ref().map_or_else(|| "the command line".into(), |path| path.display().to_string());
+    line(format!("configuration {file}"));
+    for listener in &config.listeners {
+        let scheme = if listener.certificates.is_empty() { "http" } else { "https" };
+        line(format!("listening     {scheme}://{} ({})", listener.address, listener.name));
+    }
+    for route in &config.routes {
+        let sessions: Vec<_> =
+            route.sessions.iter().map(|used| config.policies[used.policy].options.name.as_str()).collect();
+        let sessions = if sessions.is_empty() { "no session".into() } else { format!("session {}", sessions.join(", ")) };
+        line(format!("route         {} → {}, {sessions}", route.name, config.upstreams[route.upstream].name));
+    }
+    for (store, promise) in server.promises() {
+        line(format!("store         {store}: {promise}"));
+    }
+    for policy in config.policies.iter().filter(|policy| matches!(policy.options.keep, Keep::Browser(_))) {
+        line(format!("store         session {} is kept by the visitor's browser", policy.options.name));
+    }
+    match config.keys.as_slice() {
+        [] => line("keys          one of this server's own; name keys with `cloakroom keygen` to share or rotate them".into()),
+        [sealing, others @ ..] => line(format!("keys          {} seals, {} more open", sealing.id, others.len())),
+    }
+    for warning in &config.warnings {
+        line(format!("warning       {}", warning.message));
+    }
+    screen
+}

@@ -1,0 +1,151 @@
+//! A time limit around a store that may wait: no request hangs because a disk or a network does.
+
+use super::{Entry, Index, Store, StoreError, Version, Written};
+use crate::clock::Timestamp;
+use crate::session::{OwnerKey, StoreKey};
+use async_trait::async_trait;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Passes every call on and gives up on it after the limit, with [`StoreError::TimedOut`].
+///
+/// A write that was given up may still take place. The limit works where the inner store waits, not where it computes;
+/// a store in memory needs no guard.
+#[derive(Debug)]
+pub struct Guarded {
+    inner: Arc<dyn Store>,
+    store: &'static str,
+    limit: Duration,
+}
+
+impl Guarded {
+    /// Gives each call to `inner` at most `limit`; `store` is its name in errors.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Store>, store: &'static str, limit: Duration) -> Self {
+        Self { inner, store, limit }
+    }
+
+    async fn in_time<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let Ok(answer) = tokio::time::timeout(self.limit, call).await else {
+            return Err(StoreError::TimedOut { store: self.store, limit: self.limit });
+        };
+        answer
+    }
+}
+
+#[async_trait]
+impl Store for Guarded {
+    async fn load(&self, key: &StoreKey, now: Timestamp) -> Result<Option<(Entry, Version)>, StoreError> {
+        self.in_time(self.inner.load(key, now)).await
+    }
+
+    async fn create(&self, key: &StoreKey, entry: Entry, now: Timestamp) -> Result<Written, StoreError> {
+        self.in_time(self.inner.create(key, entry, now)).await
+    }
+
+    async fn replace(
+        &self,
+        key: &StoreKey,
+        entry: Entry,
+        expected: Version,
+        now: Timestamp,
+    ) -> Result<Written, StoreError> {
+        self.in_time(self.inner.replace(key, entry, expected, now)).await
+    }
+
+    async fn touch(&self, key: &StoreKey, deadline: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
+        self.in_time(self.inner.touch(key, deadline, now)).await
+    }
+
+    async fn delete(&self, key: &StoreKey) -> Result<(), StoreError> {
+        self.in_time(self.inner.delete(key)).await
+    }
+
+    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.in_time(self.inner.sweep(now, limit)).await
+    }
+
+    fn index(&self) -> Option<&dyn Index> {
+        self.inner.index().map(|_| self as &dyn Index)
+    }
+
+    fn promise(&self) -> &'static str {
+        self.inner.promise()
+    }
+}
+
+#[async_trait]
+impl Index for Guarded {
+    async fn keys_of(&self, owner: &OwnerKey, now: Timestamp) -> Result<Vec<StoreKey>, StoreError> {
+        // Handed out only where the inner store has an index: `None` would mean that it lost it since.
+        let Some(index) = self.inner.index() else { return Ok(Vec::new()) };
+        self.in_time(index.keys_of(owner, now)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use std::future::pending;
+
+    /// A disk that hangs.
+    #[derive(Debug)]
+    struct Hanging;
+
+    #[async_trait]
+    impl Store for Hanging {
+        async fn load(&self, _: &StoreKey, _: Timestamp) -> Result<Option<(Entry, Version)>, StoreError> {
+            pending().await
+        }
+        async fn create(&self, _: &StoreKey, _: Entry, _: Timestamp) -> Result<Written, StoreError> {
+            pending().await
+        }
+        async fn replace(&self, _: &StoreKey, _: Entry, _: Version, _: Timestamp) -> Result<Written, StoreError> {
+            pending().await
+        }
+        async fn touch(&self, _: &StoreKey, _: Timestamp, _: Timestamp) -> Result<bool, StoreError> {
+            pending().await
+        }
+        async fn delete(&self, _: &StoreKey) -> Result<(), StoreError> {
+            pending().await
+        }
+        async fn sweep(&self, _: Timestamp, _: usize) -> Result<usize, StoreError> {
+            pending().await
+        }
+        fn index(&self) -> Option<&dyn Index> {
+            Some(self)
+        }
+        fn promise(&self) -> &'static str {
+            "nothing"
+        }
+    }
+
+    #[async_trait]
+    impl Index for Hanging {
+        async fn keys_of(&self, _: &OwnerKey, _: Timestamp) -> Result<Vec<StoreKey>, StoreError> {
+            pending().await
+        }
+    }
+
+    fn check<T>(answer: Result<T, StoreError>) {
+        let error = answer.err().expect("a store that hangs has no answer");
+        assert_eq!(error.to_string(), "disk store did not answer within 1ms");
+    }
+
+    #[tokio::test]
+    async fn no_call_waits_longer_than_its_limit() {
+        // ST4
+        let store = Guarded::new(Arc::new(Hanging), "disk", Duration::from_millis(1));
+        let (key, now) = (StoreKey::from_bytes([1; 32]), Timestamp::from_millis(1));
+        let entry = Entry { bytes: Bytes::new(), deadline: now, owner: None };
+        check(store.load(&key, now).await);
+        check(store.create(&key, entry.clone(), now).await);
+        check(store.replace(&key, entry, Version(1), now).await);
+        check(store.touch(&key, now, now).await);
+        check(store.delete(&key).await);
+        check(store.sweep(now, 1).await);
+        let owner = OwnerKey::new("main", "ann");
+        check(store.index().expect("the inner store has one").keys_of(&owner, now).await);
+    }
+}
