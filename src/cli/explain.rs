@@ -29,7 +29,8 @@ pub(super) struct Request {
 
 /// Prints the explanation.
 pub(super) fn explain(config: &Config, request: &Request) -> ExitCode {
-    let named = request.headers.iter().find(|(name, _)| *name == http::header::HOST).and_then(|(_, host)| host.to_str().ok());
+    let named =
+        request.headers.iter().find(|(name, _)| *name == http::header::HOST).and_then(|(_, host)| host.to_str().ok());
     let host = named.or(request.url.authority().map(http::uri::Authority::as_str)).unwrap_or("localhost");
     let path = request.url.path();
     println!("request    {} {path} on {host}", request.method);
@@ -49,8 +50,8 @@ pub(super) fn explain(config: &Config, request: &Request) -> ExitCode {
         println!("strip      {name}: it belongs to a session policy once folded");
     }
 
-    let names: Vec<_> = config.policies.iter().map(|policy| policy.options.cookie.name().clone()).collect();
-    let cookies = split(request.cookie.iter().map(String::as_bytes), &names);
+    let cookie_names: Vec<_> = config.policies.iter().map(|policy| policy.options.cookie.name().clone()).collect();
+    let cookies = split(request.cookie.iter().map(String::as_bytes), &cookie_names);
     match &cookies.rest {
         Rest::Untouched => {}
         Rest::Nothing => println!("cookie     ours is cut out, nothing is left"),
@@ -74,7 +75,10 @@ pub(super) fn explain(config: &Config, request: &Request) -> ExitCode {
             (Some(_), None) => State::Invalid,
         };
         if came.is_some() && matches!(options.keep, Keep::Store(_)) {
-            println!("session    {}: kept in a store, which is not asked here; see `cloakroom cookie inspect`", options.name);
+            println!(
+                "session    {}: kept in a store, which is not asked here; see `cloakroom cookie inspect`",
+                options.name
+            );
             continue;
         }
         let live = view.as_ref().zip(token.as_ref()).map(|(view, token)| Live {
@@ -95,7 +99,11 @@ pub(super) fn explain(config: &Config, request: &Request) -> ExitCode {
         };
         println!("session    {} ({rights}), state {}", options.name, state.as_str());
         for field in fields {
-            println!("send       {}: {}", String::from_utf8_lossy(&field.name), String::from_utf8_lossy(field.value.as_bytes()));
+            println!(
+                "send       {}: {}",
+                String::from_utf8_lossy(&field.name),
+                String::from_utf8_lossy(field.value.as_bytes())
+            );
         }
         println!("set        {} when the backend stores something", options.cookie.name());
     }

@@ -23,16 +23,12 @@ pub(super) fn inspect(config: &Config, value: &str) -> ExitCode {
     let bare = value.split_once('=').map_or(value, |(_, bare)| bare);
     let bare = bare.split(';').next().unwrap_or_default().trim();
     let found = config.policies.iter().find_map(|policy| describe(policy, &ring, bare, SystemClock.now()));
-    match found {
-        Some(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
-        None => {
-            eprintln!("this is no cookie that the keys of the file open: it was issued elsewhere, under another name, or changed");
-            ExitCode::FAILURE
-        }
-    }
+    let Some(text) = found else {
+        eprintln!("no key of the file opens this: it was issued elsewhere, under another name, or changed");
+        return ExitCode::FAILURE;
+    };
+    print!("{text}");
+    ExitCode::SUCCESS
 }
 
 fn describe(policy: &crate::config::Policy, ring: &KeyRing, value: &str, now: Timestamp) -> Option<String> {

@@ -31,7 +31,11 @@ pub(super) fn run(config: Config) -> ExitCode {
             eprintln!("{screen}ready in {} ms", started.elapsed().as_millis());
         } else {
             let listeners = server_listeners(&screen);
-            tracing::info!(listeners, millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX), "ready");
+            tracing::info!(
+                listeners,
+                millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+                "ready"
+            );
         }
     };
     match server.run(stop_signal(), ready) {
@@ -117,7 +121,8 @@ fn screen(server: &Server) -> String {
     for route in &config.routes {
         let sessions: Vec<_> =
             route.sessions.iter().map(|used| config.policies[used.policy].options.name.as_str()).collect();
-        let sessions = if sessions.is_empty() { "no session".into() } else { format!("session {}", sessions.join(", ")) };
+        let sessions =
+            if sessions.is_empty() { "no session".into() } else { format!("session {}", sessions.join(", ")) };
         line(format!("route         {} → {}, {sessions}", route.name, config.upstreams[route.upstream].name));
     }
     for (store, promise) in server.promises() {
@@ -127,7 +132,9 @@ fn screen(server: &Server) -> String {
         line(format!("store         session {} is kept by the visitor's browser", policy.options.name));
     }
     match config.keys.as_slice() {
-        [] => line("keys          one of this server's own; name keys with `cloakroom keygen` to share or rotate them".into()),
+        [] => line(
+            "keys          one of this server's own; name keys with `cloakroom keygen` to share or rotate them".into(),
+        ),
         [sealing, others @ ..] => line(format!("keys          {} seals, {} more open", sealing.id, others.len())),
     }
     for warning in &config.warnings {

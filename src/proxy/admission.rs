@@ -120,6 +120,9 @@ mod tests {
         }
     }
 
+    /// Status, method, version, header lines.
+    type Row<'a> = (u16, &'a str, Version, &'a [(&'a str, &'a str)]);
+
     fn status(method: &str, path: &str, version: Version, lines: &[(&str, &str)]) -> u16 {
         let mut request = RequestHeader::build(method, path.as_bytes(), None).unwrap();
         request.set_version(version);
@@ -132,7 +135,6 @@ mod tests {
     #[test]
     fn requests_that_a_backend_must_not_see_are_refused() {
         let host = ("Host", "a.example");
-        type Row<'a> = (u16, &'a str, Version, &'a [(&'a str, &'a str)]);
         #[rustfmt::skip]
         let table: &[Row<'_>] = &[
             (200, "GET", Version::HTTP_11, &[host]),

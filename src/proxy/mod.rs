@@ -297,6 +297,8 @@ impl ProxyHttp for Proxy {
             response.remove_header(&TRANSFER_ENCODING);
             response.set_version(Version::HTTP_10);
             downstream.set_keepalive(None);
+        } else {
+            response.set_version(Version::HTTP_11); // our own version, not the backend's (RFC 9110, section 2.5)
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::Downstream;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::{BError, Error, ErrorSource, ErrorType};
@@ -94,7 +94,7 @@ pub async fn page(downstream: &mut Downstream, status: u16, pages: &Pages) -> pi
     header.insert_header(CONTENT_TYPE, "text/html; charset=utf-8")?;
     header.insert_header(CACHE_CONTROL, "no-store")?;
     if status == 503 {
-        header.insert_header(RETRY_AFTER, "5")?;
+        header.insert_header("Retry-After", "5")?;
     }
     write(downstream, header, body).await
 }

@@ -2,10 +2,12 @@
 
 use super::{Failure, builtin, named};
 use crate::session::random;
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::ffi::OsStr;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -13,6 +15,9 @@ use std::time::{Duration, Instant};
 
 /// An interpreter that does not listen by then is left out.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An application that does not end by then is killed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A directory of our own that goes when the demo ends.
 #[derive(Debug)]
@@ -71,15 +76,25 @@ impl Application {
 
 impl Drop for Application {
     fn drop(&mut self) {
-        if let Some(process) = &mut self.process {
-            process.kill().ok();
-            process.wait().ok();
+        // Some servers have children of their own: the whole group goes, politely first.
+        let Some(process) = &mut self.process else { return };
+        let group = i32::try_from(process.id()).ok().and_then(Pid::from_raw);
+        let signal = |signal| group.map(|group| kill_process_group(group, signal));
+        signal(Signal::TERM);
+        let asked = Instant::now();
+        while matches!(process.try_wait(), Ok(None)) && asked.elapsed() < STOP_TIMEOUT {
+            thread::sleep(Duration::from_millis(10));
         }
+        signal(Signal::KILL);
+        process.wait().ok();
     }
 }
 
+/// The guest books that run, and those left out with the reason.
+type Found = (Vec<Application>, Vec<(&'static str, &'static str)>);
+
 /// Starts every guest book that this machine has an interpreter for; the built-in one where there is none.
-pub(super) fn start_all(workspace: &Workspace) -> Result<(Vec<Application>, Vec<(&'static str, &'static str)>), Failure> {
+pub(super) fn start_all(workspace: &Workspace) -> Result<Found, Failure> {
     let dir = &workspace.0;
     let mut applications = Vec::new();
     let mut missing = Vec::new();
@@ -109,7 +124,8 @@ fn start(
     let address = free_address().ok_or("no port is free")?;
     let mut command = command(dir, address.port())?;
     command.current_dir(dir).env("GUESTBOOK_DIR", dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let process = command.spawn().map_err(|_| "it cannot be started")?;
+    // A group of its own: Ctrl-C reaches us alone, and we end the applications.
+    let process = command.process_group(0).spawn().map_err(|_| "it cannot be started")?;
     let mut application = Application { name, what, address, process: Some(process) };
     let started = Instant::now();
     while TcpStream::connect(address).is_err() {

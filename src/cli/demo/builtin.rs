@@ -83,8 +83,18 @@ impl Request {
 
     /// A field of the form: one line, not longer than `limit` characters.
     fn field(&self, name: &str, limit: usize) -> String {
-        let text = pairs(&self.body, '&').into_iter().rev().find(|(key, _)| key == name).map_or(String::new(), |(_, text)| text);
-        text.split(|c: char| c.is_control() || c == ' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ").chars().take(limit).collect()
+        let text = pairs(&self.body, '&')
+            .into_iter()
+            .rev()
+            .find(|(key, _)| key == name)
+            .map_or(String::new(), |(_, text)| text);
+        text.split(|c: char| c.is_control() || c == ' ')
+            .filter(|word| !word.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ")
+            .chars()
+            .take(limit)
+            .collect()
     }
 }
 
@@ -94,7 +104,9 @@ fn respond(request: &Request, book: &Path) -> String {
         ("GET" | "HEAD", "/") => page(request, book),
         ("POST", "/sign") => sign(request, book),
         ("POST", "/login") => match request.field("user", 20) {
-            user if user.is_empty() || request.field("password", 20) != "coat" => back("error", "Wrong user or password.", &[]),
+            user if user.is_empty() || request.field("password", 20) != "coat" => {
+                back("error", "Wrong user or password.", &[])
+            }
             user => {
                 let commands = [("Login", encode(&user)), ("Set", format!("user={}", encode(&user)))];
                 back("success", &format!("Welcome, {user}"), &commands)
@@ -102,10 +114,14 @@ fn respond(request: &Request, book: &Path) -> String {
         },
         ("POST", "/logout") => back("info", "You are logged out.", &[("Destroy", "1".into())]),
         ("POST", "/cart") => match request.field("item", 20) {
-            item if ITEMS.contains(&item.as_str()) => back("success", &format!("One {item} for you"), &[("Add", format!("cart_{item}=1"))]),
+            item if ITEMS.contains(&item.as_str()) => {
+                back("success", &format!("One {item} for you"), &[("Add", format!("cart_{item}=1"))])
+            }
             _ => back("error", "We do not sell that.", &[]),
         },
-        ("POST", "/empty") => back("info", "The cart is empty.", &[("Unset", ITEMS.map(|item| format!("cart_{item}")).join(", "))]),
+        ("POST", "/empty") => {
+            back("info", "The cart is empty.", &[("Unset", ITEMS.map(|item| format!("cart_{item}")).join(", "))])
+        }
         (_, "/" | "/sign" | "/login" | "/logout" | "/cart" | "/empty") => status("405 Method Not Allowed"),
         _ => status("404 Not Found"),
     }
@@ -113,7 +129,8 @@ fn respond(request: &Request, book: &Path) -> String {
 
 /// Answers a form: back to the page, with a message for it whose field `said` holds what this answer carried.
 fn back(level: &str, text: &str, commands: &[(&str, String)]) -> String {
-    let mut said: String = commands.iter().map(|(verb, value)| format!("X-Session-{verb}: {value}\r\n")).collect();
+    let lines: Vec<String> = commands.iter().map(|(verb, value)| format!("X-Session-{verb}: {value}\r\n")).collect();
+    let mut said = lines.concat();
     let flash = format!("X-Session-Flash: {level}={}", encode(text));
     let told = format!("{}{flash};said=...", said.replace('\r', ""));
     let _ = write!(said, "{flash};said={}\r\n", encode(&told));
@@ -154,20 +171,41 @@ fn page(request: &Request, book: &Path) -> String {
         }
     }
     let received: String = request.session.iter().map(|(name, text)| format!("{}: {text}\n", escape(name))).collect();
-    let cart: String = ITEMS.map(|item| format!("<button class=\"quiet\" name=\"item\" value=\"{item}\">{item}: <b>{}</b> +</button>", count(&format!("cart_{item}")))).concat();
+    let cart: String = ITEMS
+        .map(|item| {
+            format!(
+                "<button class=\"quiet\" name=\"item\" value=\"{item}\">{item}: <b>{}</b> +</button>",
+                count(&format!("cart_{item}"))
+            )
+        })
+        .concat();
     let entries = fs::read_to_string(book).unwrap_or_default();
-    let entries: String = entries.lines().filter_map(|line| line.split_once('\t')).map(|(name, message)| {
-        format!("<div class=\"entry\"><p>{}</p><footer>{}</footer></div>", escape(message), escape(name))
-    }).collect();
+    let entries: String = entries
+        .lines()
+        .filter_map(|line| line.split_once('\t'))
+        .map(|(name, message)| {
+            format!("<div class=\"entry\"><p>{}</p><footer>{}</footer></div>", escape(message), escape(name))
+        })
+        .collect();
     let login = if user.is_empty() {
         "<h2>Log in</h2><form method=\"post\" action=\"login\"><label>User <input name=\"user\" maxlength=\"20\" required></label>\
          <label>Password <input name=\"password\" type=\"password\" maxlength=\"20\" required></label><div class=\"row\"><button>Log in</button></div></form>\
          <p class=\"faint\">Any user will do; the password is <b>coat</b>.</p>".to_owned()
     } else {
-        format!("<h2>Hello, {}</h2><form method=\"post\" action=\"logout\"><button>Log out</button></form>", escape(&user))
+        format!(
+            "<h2>Hello, {}</h2><form method=\"post\" action=\"logout\"><button>Log out</button></form>",
+            escape(&user)
+        )
     };
-    let note = if request.header("x-session-state").is_empty() { "<p class=\"flash\">Cloakroom is not in front of this application.</p>" } else { "" };
-    let (state, name) = (escape(request.header("x-session-state")), escape(if value("name").is_empty() { &user } else { value("name") }));
+    let note = if request.header("x-session-state").is_empty() {
+        "<p class=\"flash\">Cloakroom is not in front of this application.</p>"
+    } else {
+        ""
+    };
+    let (state, name) = (
+        escape(request.header("x-session-state")),
+        escape(if value("name").is_empty() { &user } else { value("name") }),
+    );
     let body = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <title>Guest book</title><style>{STYLE}</style></head><body><header><h1>Guest book</h1><span class=\"chip\">built in</span>\
@@ -181,12 +219,18 @@ fn page(request: &Request, book: &Path) -> String {
          <pre>{received}</pre></div><div class=\"card\"><h3>What the backend answered</h3><pre>{command}</pre>{before}</div></div></section>\
          <section class=\"wide card\"><h2>The book</h2>{entries}</section></body></html>\n"
     );
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n{command}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n{command}Content-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
     if request.method == "HEAD" { head } else { head + &body }
 }
 
 fn pairs(text: &str, separator: char) -> Vec<(String, String)> {
-    text.split(separator).filter_map(|item| item.split_once('=')).map(|(key, text)| (decode(key), decode(text))).collect()
+    text.split(separator)
+        .filter_map(|item| item.split_once('='))
+        .map(|(key, text)| (decode(key), decode(text)))
+        .collect()
 }
 
 fn decode(text: &str) -> String {
@@ -231,7 +275,8 @@ mod tests {
 
     #[test]
     fn a_visitors_words_are_never_markup() {
-        let session = [("x-session-state".to_owned(), "live".to_owned()), ("x-session-user".to_owned(), "%3Cb%3E".to_owned())];
+        let session =
+            [("x-session-state".to_owned(), "live".to_owned()), ("x-session-user".to_owned(), "%3Cb%3E".to_owned())];
         let request = Request { method: "GET".into(), path: "/".into(), session: session.into(), body: String::new() };
         let page = page(&request, Path::new("/nonexistent"));
         assert!(page.contains("Hello, &lt;b&gt;") && !page.contains("Hello, <b>"));

@@ -5,9 +5,9 @@
 mod apps;
 mod builtin;
 
-use apps::{Application, Workspace};
 use crate::app::Server;
 use crate::config::Config;
+use apps::{Application, Workspace};
 use std::fmt::Write as _;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -44,10 +44,11 @@ impl Demo {
     fn prepare(wanted: u16) -> Result<Self, Failure> {
         let workspace = Workspace::new()?;
         let (applications, missing) = apps::start_all(&workspace)?;
-        let port = free_port(wanted).ok_or_else(|| format!("no port between {wanted} and {} is free", wanted.saturating_add(PORTS - 1)))?;
+        let port = free_port(wanted)
+            .ok_or_else(|| format!("no port between {wanted} and {} is free", wanted.saturating_add(PORTS - 1)))?;
         let text = configuration(&applications, port);
         // The part below is not shown: it only keeps the demo from leaving anything behind.
-        let whole = format!("[server]\nstate_dir = {:?}\n\n{text}", workspace.state_dir());
+        let whole = format!("[server]\nstate_dir = '{}'\n\n{text}", workspace.state_dir().display());
         let config = crate::config::parse(&whole, "demo")?;
         Ok(Self { applications, missing, config, text, port, _workspace: workspace })
     }
@@ -77,7 +78,10 @@ fn configuration(applications: &[Application], port: u16) -> String {
     }
     text.push_str("[sessions.main]\nstore = \"disk\"\n");
     for Application { name, .. } in applications {
-        let _ = write!(text, "\n[[routes]]\npath = \"/{name}/*\"\nstrip_prefix = \"/{name}\"\nupstream = \"{name}\"\nsessions = [\"main\"]\n");
+        let _ = write!(
+            text,
+            "\n[[routes]]\npath = \"/{name}/*\"\nstrip_prefix = \"/{name}\"\nupstream = \"{name}\"\nsessions = [\"main\"]\n"
+        );
     }
     if let Some(Application { name, .. }) = applications.first() {
         let _ = write!(text, "\n[[routes]]\nupstream = \"{name}\"\nsessions = [\"main\"]\n");
@@ -87,7 +91,9 @@ fn configuration(applications: &[Application], port: u16) -> String {
 
 /// What a person sees: where to look, what to try, what it is made of.
 fn screen(applications: &[Application], missing: &[(&str, &str)], text: &str, port: u16) -> String {
-    let mut screen = String::from("\nA guest book of the old kind, behind Cloakroom. It has no session library and sets no cookie.\n\n");
+    let mut screen = String::from(
+        "\nA guest book of the old kind, behind Cloakroom. It has no session library and sets no cookie.\n\n",
+    );
     for Application { name, what, .. } in applications {
         let _ = writeln!(screen, "  http://127.0.0.1:{port}/{name}/   {what}");
     }
@@ -100,7 +106,10 @@ fn screen(applications: &[Application], missing: &[(&str, &str)], text: &str, po
     if applications.len() > 1 {
         screen.push_str("  3. Open another address: another language, the same session. Log out there.\n");
     }
-    let _ = write!(screen, "\n  curl -i http://127.0.0.1:{port}/            shows that a first answer sets a cookie, and no X-Session header leaks\n");
+    let _ = write!(
+        screen,
+        "\n  curl -i http://127.0.0.1:{port}/            shows that a first answer sets a cookie, and no X-Session header leaks\n"
+    );
     screen.push_str("\nThis is the whole configuration (sessions are kept on disk, in a temporary directory):\n\n");
     for line in text.lines() {
         let _ = writeln!(screen, "  | {line}").map(|()| ());

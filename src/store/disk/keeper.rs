@@ -70,7 +70,8 @@ impl Keeper {
             let received =
                 runtime.block_on(async { tokio::time::timeout(TICK, jobs.recv_many(&mut batch, BATCH)).await });
             match received {
-                Ok(0) => return self.close(),
+                // Closing the connection puts the log away, unless another process still uses it.
+                Ok(0) => return self.sync_as_promised(true),
                 Ok(_) => self.commit(batch.drain(..))?,
                 Err(_) => {}
             }
@@ -147,17 +148,6 @@ impl Keeper {
             self.seen = writes;
             self.hot.turn_on();
         }
-    }
-
-    /// Leaves one file behind, whole and without a log, unless another process still uses it.
-    fn close(&mut self) -> Result<(), Failure> {
-        if self.unsynced_since.is_some() {
-            self.sync_as_promised(true)?;
-        }
-        // Nothing depends on it: a log that stays is read when the file is opened next.
-        let _ = self.db.busy_timeout(ALONE_EVERY);
-        let _ = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        Ok(())
     }
 }
 

@@ -66,6 +66,7 @@ pub struct DiskOptions {
 ///
 /// Dropping it writes what is queued, and waits for that.
 pub struct DiskStore {
+    // Dropped before the writer: the last connection to close puts the log away, and only the writer's can.
     readers: Readers,
     hot: Arc<HotEntries>,
     writer: Writer,

@@ -340,3 +340,58 @@ impl Index for MemoryStore {
         Ok(keys)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moment(n: u64) -> Timestamp {
+        Timestamp::from_millis(n)
+    }
+
+    /// Entries, listed deadlines and owners.
+    fn sizes(store: &MemoryStore) -> (usize, usize, usize) {
+        assert_eq!(store.sessions.len(), store.len(), "the count is the map's");
+        (store.len(), store.deadlines.len(), store.owners.len())
+    }
+
+    #[tokio::test]
+    async fn the_map_the_deadlines_and_the_owners_tell_the_same() {
+        let store = MemoryStore::new(MemoryLimits::default());
+        let key = StoreKey::from_bytes([1; 32]);
+        let entry = |name: Option<&str>, deadline| Entry {
+            bytes: Bytes::from_static(b"bytes"),
+            deadline: moment(deadline),
+            owner: name.map(|name| OwnerKey::new("main", name)),
+        };
+        let replace = async |new: Entry, now| {
+            let (_, version) = store.load(&key, moment(now)).await.unwrap().unwrap();
+            store.replace(&key, new, version, moment(now)).await.unwrap();
+            sizes(&store)
+        };
+        store.create(&key, entry(Some("ann"), 10), moment(0)).await.unwrap();
+        assert_eq!(sizes(&store), (1, 1, 1));
+        assert_eq!(replace(entry(Some("bob"), 20), 0).await, (1, 1, 1));
+        assert_eq!(replace(entry(None, 20), 0).await, (1, 1, 0));
+        assert_eq!(replace(entry(Some("ann"), 30), 0).await, (1, 1, 1));
+        store.touch(&key, moment(40), moment(0)).await.unwrap();
+        assert_eq!(sizes(&store), (1, 1, 1));
+        store.create(&key, entry(Some("bob"), 60), moment(50)).await.unwrap();
+        assert_eq!(sizes(&store), (1, 1, 1));
+        assert!(store.load(&key, moment(70)).await.unwrap().is_none());
+        assert_eq!(sizes(&store), (0, 0, 0));
+        store.create(&key, entry(Some("bob"), 90), moment(80)).await.unwrap();
+        store.delete(&key).await.unwrap();
+        assert_eq!((sizes(&store), store.bytes()), ((0, 0, 0), 0));
+    }
+
+    #[tokio::test]
+    async fn the_bytes_are_the_stores_own() {
+        // ST7: a small entry must not hold on to the large buffer that it was cut from.
+        let store = MemoryStore::new(MemoryLimits::default());
+        let (key, buffer) = (StoreKey::from_bytes([1; 32]), Bytes::from(vec![7; 1 << 20]));
+        let entry = Entry { bytes: buffer.slice(..4), deadline: moment(10), owner: None };
+        store.create(&key, entry, moment(0)).await.unwrap();
+        assert!(buffer.is_unique());
+    }
+}

@@ -1,0 +1,79 @@
+//! `[[routes]]` as it is written.
+
+use super::super::given::{At, Given, Named, OneOrMany, Short, Shorthand};
+use super::super::word::{Access, Choice};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Which requests go where.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Route {
+    /// Its name in logs; without one its number.
+    pub name: Given<String>,
+    /// Hosts, such as `apps.example.org` or `*.example.org`; without one every host.
+    pub host: Given<OneOrMany>,
+    /// `/x` exactly, `/x/*` and what is below by segment; without one every path.
+    pub path: Given<String>,
+    /// A regular expression in place of `path`, anchored at the start.
+    pub path_regex: Given<String>,
+    /// Methods, such as `GET`, which brings `HEAD` along; without one every method.
+    pub methods: Given<Vec<At<String>>>,
+    /// Cut from the front of the path before the backend sees it.
+    pub strip_prefix: Given<String>,
+    /// The upstream.
+    pub upstream: Given<String>,
+    /// The session policies that the backend may use.
+    pub sessions: Vec<At<Short<SessionUse>>>,
+    /// The one of them that must be live.
+    pub require: Given<String>,
+    /// What a visitor without it is answered.
+    pub on_missing: Given<OnMissing>,
+    /// Whether a request extends the sessions; `false` for polling.
+    pub touch: Given<bool>,
+    /// Edits to the request that the backend sees.
+    pub request_headers: HeaderEdits,
+    /// Edits to the response that the client sees.
+    pub response_headers: HeaderEdits,
+}
+
+/// A session policy on a route; its short form is the name of the policy.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SessionUse {
+    /// The name of the policy.
+    #[serde(rename = "use")]
+    pub policy: Given<String>,
+    /// `write`: its commands are obeyed; `read`: they are refused.
+    pub access: Given<Choice<Access>>,
+    /// The keys that it is shown; without a list all.
+    pub read: Given<Vec<At<String>>>,
+    /// The keys that it may change; without a list all.
+    pub write: Given<Vec<At<String>>>,
+}
+
+impl Shorthand for SessionUse {
+    fn from_text(text: String) -> Self {
+        Self { policy: Given::placeless(text), ..Self::default() }
+    }
+}
+
+/// What a visitor without the required session is answered: one of the two.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct OnMissing {
+    /// A redirection; `{path_and_query}` stands for the request's own.
+    pub redirect: Given<String>,
+    /// An error page of this status.
+    pub status: Given<u16>,
+}
+
+/// Headers to set and to remove.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HeaderEdits {
+    /// Names and values.
+    pub set: Named<At<String>>,
+    /// Names.
+    pub remove: Vec<At<String>>,
+}

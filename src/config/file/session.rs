@@ -1,0 +1,128 @@
+//! `[sessions.<name>]` as it is written.
+
+use super::super::given::{At, Given, Named, Short, Shorthand};
+use super::super::unit::{Period, Size};
+use super::super::word::{Choice, Encoding, Secure};
+use crate::cookie::SameSite;
+use crate::manager::{Consume, OnRefused};
+use crate::wire::{Dialect, Forward};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// A session policy.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Session {
+    /// The store of its sessions.
+    pub store: Given<String>,
+    /// A session ends this long after its last request.
+    pub idle_timeout: Given<Period>,
+    /// A session ends this long after its beginning or its last login, however active it is.
+    pub absolute_timeout: Given<Period>,
+    /// Activity is written down at most this often.
+    pub touch_interval: Given<Period>,
+    /// How long an old id works after `X-Session-Regenerate`: at most 10 seconds.
+    pub regenerate_grace: Given<Period>,
+    /// The longest idle time that `X-Session-Expire` may ask for; without it `idle_timeout`.
+    pub max_idle_timeout: Given<Period>,
+    /// The longest absolute time that `X-Session-Expire` may ask for; without it `absolute_timeout`.
+    pub max_absolute_timeout: Given<Period>,
+    /// The most bytes of a session: at most 64KiB; in a cookie store what fits into the cookie.
+    pub max_session_bytes: Given<Size>,
+    /// The most bytes of one value.
+    pub max_value_bytes: Given<Size>,
+    /// The most keys.
+    pub max_keys: Given<usize>,
+    /// The most items of a list; the oldest go first.
+    pub max_list_items: Given<usize>,
+    /// The most flash messages that wait; the oldest go first.
+    pub max_flashes: Given<usize>,
+    /// What happens to the page when its batch was refused: 502, or it is delivered.
+    pub on_refused: Given<Choice<OnRefused>>,
+    /// What happens to the page when an `X-Session-If` did not hold: 409, or it is delivered.
+    pub on_conflict: Given<Choice<OnRefused>>,
+    /// Obey commands on answers of status 500 and above.
+    pub apply_on_error_status: Given<bool>,
+    /// The cookie.
+    pub cookie: Cookie,
+    /// The headers.
+    pub headers: Headers,
+    /// Flash messages.
+    pub flash: Flash,
+}
+
+/// The cookie of a session policy.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cookie {
+    /// Its name; without one `__Host-session` when the cookie is Secure, else `session`.
+    pub name: Given<String>,
+    /// `Path`.
+    pub path: Given<String>,
+    /// `Domain`; empty binds the cookie to the host.
+    pub domain: Given<String>,
+    /// `Secure`; `auto` where every listener is reached over TLS.
+    pub secure: Given<Choice<Secure>>,
+    /// `HttpOnly`.
+    pub http_only: Given<bool>,
+    /// `SameSite`.
+    pub same_site: Given<Choice<SameSite>>,
+    /// `Partitioned`.
+    pub partitioned: Given<bool>,
+    /// Let the cookie outlive the browser: its `Max-Age` follows the absolute end of the session.
+    pub persistent: Given<bool>,
+    /// The most bytes of name and value in one cookie.
+    pub max_bytes: Given<Size>,
+    /// Into how many cookies one session may be cut.
+    pub max_chunks: Given<usize>,
+    /// Paths that `X-Session-Cookie` may choose.
+    pub allow_paths: Vec<At<String>>,
+    /// Domains that `X-Session-Cookie` may choose.
+    pub allow_domains: Vec<At<String>>,
+}
+
+/// The headers of a session policy.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Headers {
+    /// What their names begin with.
+    pub prefix: Given<String>,
+    /// How the data reaches the backend: one header, one for each key, both, or only what is exposed.
+    pub forward: Given<Choice<Forward>>,
+    /// The notation of values.
+    pub dialect: Given<Choice<Dialect>>,
+    /// The charset of the backend's text.
+    pub charset: Given<String>,
+    /// Keys that the backend also gets under a name of their own: key to request header.
+    pub expose: Named<At<Short<Exposure>>>,
+    /// Response headers that the backend sends anyway and that set a key: header to key.
+    pub capture: Named<At<String>>,
+    /// Send how long the session has left.
+    pub clocks: Given<bool>,
+    /// The keys that matter most when there is no room for all, most important first.
+    pub priority: Vec<At<String>>,
+}
+
+/// The header of an exposed key; its short form is the `header`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Exposure {
+    /// The request header.
+    pub header: Given<String>,
+    /// `percent`-encoded, or `raw` where the value is printable ASCII.
+    pub encoding: Given<Choice<Encoding>>,
+}
+
+impl Shorthand for Exposure {
+    fn from_text(text: String) -> Self {
+        Self { header: Given::placeless(text), ..Self::default() }
+    }
+}
+
+/// Flash messages.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Flash {
+    /// What consumes them: a successful HTML `document`, the backend's `acknowledge`ment, or `always` any answer.
+    pub consume: Given<Choice<Consume>>,
+}

@@ -1,0 +1,198 @@
+//! The configuration: the file as written becomes what the rest of the program is told.
+//!
+//! `file` mirrors the file, `read` reports what is wrong with single settings, `resolve` decides everything that spans
+//! several. All problems of a file are reported at once. No component below knows TOML; this one knows every component's
+//! options and none of their work.
+
+pub mod defaults;
+pub mod file;
+mod given;
+mod interpolate;
+mod nearest;
+mod problem;
+mod read;
+mod resolve;
+mod show;
+mod unit;
+pub mod word;
+
+pub use interpolate::Surroundings;
+pub use nearest::suggestion;
+pub use problem::{Label, Problem, Problems, Severity, Source};
+pub use show::{schema, show};
+pub use unit::{Period, Size};
+pub use word::LogFormat;
+
+use crate::manager::PolicyOptions;
+use crate::proxy::options::{ListenerOptions, ProxyOptions, RouteOptions, UpstreamOptions};
+use crate::secret::Secret;
+use crate::store::disk::DiskOptions;
+use crate::store::memory::MemoryLimits;
+use crate::wire::HeaderOptions;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tracing::level_filters::LevelFilter;
+
+/// A whole configuration that has been proven.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it came from, if it came from one.
+    pub path: Option<PathBuf>,
+    /// The process.
+    pub server: ServerOptions,
+    /// What holds for every request.
+    pub proxy: ProxyOptions,
+    /// Where requests come in: at least one.
+    pub listeners: Vec<ListenerOptions>,
+    /// Where they go: at least one.
+    pub upstreams: Vec<UpstreamOptions>,
+    /// The first seals, all open. Empty: the file has none, and what is sealed lasts until the process ends.
+    pub keys: Vec<KeyOptions>,
+    /// The stores that a policy uses.
+    pub stores: Vec<StoreOptions>,
+    /// The session policies, in the order of the file; routes name them by index.
+    pub policies: Vec<Policy>,
+    /// The routes, in the order of the file: at least one.
+    pub routes: Vec<RouteOptions>,
+    /// What is written about it.
+    pub log: LogOptions,
+    /// What should be known about it.
+    pub warnings: Vec<Problem>,
+    /// The text, to show the warnings in it.
+    pub source: Source,
+}
+
+impl Config {
+    /// The warnings as they stand in the file.
+    #[must_use]
+    pub fn problems(&self) -> Problems {
+        Problems::new(self.source.clone(), self.warnings.clone())
+    }
+}
+
+/// `[server]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerOptions {
+    /// Worker threads, at least one.
+    pub threads: usize,
+    /// The directory of the disk stores.
+    pub state_dir: PathBuf,
+    /// After SIGTERM, running requests have this long.
+    pub shutdown_timeout: Duration,
+}
+
+/// One of `[[keys]]`.
+#[derive(Clone, Debug)]
+pub struct KeyOptions {
+    /// Its name.
+    pub id: String,
+    /// The key.
+    pub secret: Secret<[u8; 32]>,
+    /// The last day on which something may need it.
+    pub retire_after: Option<Date>,
+}
+
+/// A day of the calendar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Date {
+    /// The year.
+    pub year: u16,
+    /// The month, from 1.
+    pub month: u8,
+    /// The day of the month, from 1.
+    pub day: u8,
+}
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}-{:02}-{:02}", self.year, self.month, self.day)
+    }
+}
+
+/// A store that a policy uses.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: StoreKind,
+}
+
+/// What a store is.
+#[derive(Clone, Debug)]
+pub enum StoreKind {
+    /// In the memory of this process.
+    Memory(MemoryLimits),
+    /// In a file.
+    Disk(DiskOptions),
+}
+
+/// One `[sessions.<name>]`.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// How its sessions live.
+    pub options: PolicyOptions,
+    /// How they are told to backends.
+    pub headers: HeaderOptions,
+}
+
+/// `[log]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogOptions {
+    /// From which level on.
+    pub level: LevelFilter,
+    /// How.
+    pub format: LogFormat,
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// All [`Problems`] of the file at once.
+pub fn load(path: &Path) -> Result<Config, Problems> {
+    let label = path.display().to_string();
+    let unreadable = |reason: String| {
+        let help = "name a file with `-c`, or write one with `cloakroom init`";
+        let problem = Problem::error("config::unreadable", format!("`{label}` cannot be read: {reason}")).help(help);
+        Problems::new(Source::new(&label, ""), vec![problem])
+    };
+    let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|error| unreadable(format!("it is not UTF-8: {error}")))?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    parse_file(&text, &label, Some(path), &Surroundings::of_process(directory))
+}
+
+/// Reads a text that comes from no file; `label` is what problems call it, relative paths begin in the working directory.
+///
+/// # Errors
+/// All [`Problems`] of the text at once.
+pub fn parse(text: &str, label: &str) -> Result<Config, Problems> {
+    parse_in(text, label, &Surroundings::of_process(Path::new(".")))
+}
+
+/// Reads a text that may refer to these surroundings and to no others.
+///
+/// # Errors
+/// All [`Problems`] of the text at once.
+pub fn parse_in(text: &str, label: &str, around: &Surroundings) -> Result<Config, Problems> {
+    parse_file(text, label, None, around)
+}
+
+fn parse_file(text: &str, label: &str, path: Option<&Path>, around: &Surroundings) -> Result<Config, Problems> {
+    let mut found = read::read(text, around);
+    let mut source = Source::new(label, text);
+    source.hide(found.secrets.iter().cloned());
+    let mut problems = std::mem::take(&mut found.problems);
+    let config = found.is_read.then(|| resolve::resolve(&found, path, around, &mut problems)).flatten();
+    for problem in &mut problems {
+        found.insertions.mask(problem);
+    }
+    match config {
+        Some(config) if problems.iter().all(|problem| problem.severity == Severity::Warning) => {
+            let warnings = Problems::new(source.clone(), problems).list().to_vec();
+            Ok(Config { path: path.map(Into::into), warnings, source, ..config })
+        }
+        _ => Err(Problems::new(source, problems)),
+    }
+}

@@ -1,0 +1,166 @@
+//! `[sessions.<name>]`: the clocks and the limits.
+
+use super::super::Policy;
+use super::super::file::{File, Session};
+use super::super::given::At;
+use super::super::problem::Problem;
+use super::super::unit::{Period, Size};
+use super::store::Stores;
+use super::{Resolver, cookie, headers, store};
+use crate::cookie::CookieOptions;
+use crate::manager::{Keep, PolicyOptions};
+use crate::session::{Expiry, Limits};
+use std::time::Duration;
+
+/// The largest session of all (architecture: numbers).
+const MAX_SESSION: u64 = 64 << 10;
+
+/// The longest life of a persistent cookie: 400 days (CK5).
+const MAX_PERSISTENT: Duration = Duration::from_secs(34_560_000);
+
+/// What a token in a cookie needs beside the record, before base64: versions, names, clocks, salt and seal.
+const TOKEN_OVERHEAD: usize = 160;
+
+pub(super) fn policies(file: &File, stores: &Stores, to: &mut Resolver<'_>) -> Vec<Option<Policy>> {
+    let secure = cookie::Transport::of(file);
+    let policies: Vec<_> =
+        file.sessions.iter().map(|(name, session)| one(name, session, stores, &secure, to)).collect();
+    secure.warn(file, &policies, to);
+    cookie::across(file, &policies, to);
+    policies
+}
+
+fn one(
+    name: &At<String>,
+    session: &Session,
+    stores: &Stores,
+    secure: &cookie::Transport,
+    to: &mut Resolver<'_>,
+) -> Option<Policy> {
+    let keep = store::keep(&session.store, name, stores, to);
+    let expiry = expiry(name, session, to);
+    let cookie = cookie::cookie(name, session, secure, to);
+    let choices = cookie.as_ref().map(|cookie| cookie::choices(session, cookie, to));
+    let browser = matches!(keep, Some(Keep::Browser(_)));
+    let limits = limits(name, session, cookie.as_ref().filter(|_| browser).map(|cookie| cookie.options()), to);
+    let headers = headers::headers(&session.headers, to);
+    let options = PolicyOptions {
+        name: name.value.clone(),
+        keep: keep?,
+        expiry,
+        limits,
+        choices: choices?,
+        on_refused: session.on_refused.value(),
+        on_conflict: session.on_conflict.value(),
+        apply_on_error_status: session.apply_on_error_status.or(false),
+        consume: session.flash.consume.value(),
+        cookie: cookie?,
+    };
+    Some(Policy { options, headers: headers? })
+}
+
+fn expiry(name: &At<String>, session: &Session, to: &mut Resolver<'_>) -> Expiry {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let long = Period(Duration::from_secs(20 * 365 * 86_400));
+    let clock = |to: &mut Resolver<'_>, setting, given, default| {
+        to.within(setting, given, Period(default), Period(Duration::from_secs(1))..=long).0
+    };
+    let idle = clock(to, "idle_timeout", &session.idle_timeout, 30 * MINUTE);
+    let absolute = clock(to, "absolute_timeout", &session.absolute_timeout, 12 * 60 * MINUTE);
+    if absolute < idle {
+        let message = format!(
+            "sessions of `{}` end after {} although they may be idle for {}",
+            name.value,
+            Period(absolute),
+            Period(idle)
+        );
+        let place = session.absolute_timeout.span_or(&session.idle_timeout.span_or(&name.span));
+        to.report(
+            Problem::warning("session::clocks", message)
+                .at(place)
+                .help(format!("set `absolute_timeout` to {} or more", Period(idle))),
+        );
+    }
+    if absolute > MAX_PERSISTENT && session.cookie.persistent.or(false) {
+        let message =
+            format!("`absolute_timeout` is {}: browsers keep a cookie for 400 days at most", Period(absolute));
+        let place = session.absolute_timeout.span_or(&name.span);
+        let problem = Problem::error("session::clocks", message).at(place);
+        to.report(
+            problem
+                .also(session.cookie.persistent.span_or(&name.span), "the cookie is meant to last as long")
+                .help("write `\"400d\"` or less, or set `persistent = false`"),
+        );
+    }
+    // A short idle time brings a short interval along, unless somebody chose one.
+    let touch = session.touch_interval.get().map_or(MINUTE.min(idle / 4), |period| period.0);
+    if touch >= idle {
+        let message = format!(
+            "`touch_interval` is {}: sessions end after {} without a request, before it is written down",
+            Period(touch),
+            Period(idle)
+        );
+        let problem = Problem::error("session::clocks", message).at(session.touch_interval.span_or(&name.span));
+        to.report(problem.help(format!("choose a fraction of `idle_timeout`, such as `\"{}\"`", Period(idle / 10))));
+    }
+    let ten = Duration::from_secs(10);
+    let grace =
+        to.within("regenerate_grace", &session.regenerate_grace, Period(ten), Period(Duration::ZERO)..=Period(ten));
+    let max_idle = to.within("max_idle_timeout", &session.max_idle_timeout, Period(idle), Period(idle)..=long);
+    let max_absolute =
+        to.within("max_absolute_timeout", &session.max_absolute_timeout, Period(absolute), Period(absolute)..=long);
+    Expiry {
+        idle,
+        absolute,
+        touch_interval: touch,
+        regenerate_grace: grace.0,
+        max_idle: max_idle.0,
+        max_absolute: max_absolute.0,
+    }
+}
+
+/// `cookie` is the cookie that the whole session must fit into, where the browser keeps it.
+fn limits(name: &At<String>, session: &Session, cookie: Option<&CookieOptions>, to: &mut Resolver<'_>) -> Limits {
+    let defaults = Limits::default();
+    let room = cookie.map(room);
+    let largest = room.map_or(defaults.session_bytes, |room| room.min(defaults.session_bytes)) as u64;
+    let session_bytes = to.size("max_session_bytes", &session.max_session_bytes, largest, 256..=MAX_SESSION);
+    if let Some(room) = room.filter(|room| *room < session_bytes) {
+        let message = format!(
+            "sessions of `{}` may have {}, and their cookie has room for {room}B",
+            name.value,
+            Size(session_bytes as u64)
+        );
+        let problem = Problem::error("session::size", message).at(session.max_session_bytes.span_or(&name.span));
+        to.report(
+            problem.help(format!("write `\"{room}B\"` or less, raise `max_chunks` of the cookie, or choose a store")),
+        );
+    }
+    let value_default = defaults.value_bytes.min(session_bytes) as u64;
+    let value_bytes = to.size("max_value_bytes", &session.max_value_bytes, value_default, 16..=MAX_SESSION);
+    if value_bytes > session_bytes {
+        let message = format!(
+            "`max_value_bytes` is {}: no value is larger than its session, which has {}",
+            Size(value_bytes as u64),
+            Size(session_bytes as u64)
+        );
+        let problem = Problem::error("session::size", message).at(session.max_value_bytes.span_or(&name.span));
+        to.report(
+            problem.help(format!("write `\"{}\"` or less, or raise `max_session_bytes`", Size(session_bytes as u64))),
+        );
+    }
+    Limits {
+        keys: to.within("max_keys", &session.max_keys, defaults.keys, 1..=1024),
+        value_bytes,
+        session_bytes,
+        list_items: to.within("max_list_items", &session.max_list_items, defaults.list_items, 1..=10_000),
+        flashes: to.within("max_flashes", &session.max_flashes, defaults.flashes, 0..=1000),
+    }
+}
+
+/// The bytes of a record that fit into a cookie with all its chunks, once sealed and in base64.
+fn room(cookie: &CookieOptions) -> usize {
+    let name = cookie.name.as_str().len() + if cookie.max_chunks > 1 { ".0".len() } else { 0 };
+    let characters = cookie.max_bytes.saturating_sub(name) * cookie.max_chunks;
+    (characters / 4 * 3).saturating_sub(TOKEN_OVERHEAD)
+}
