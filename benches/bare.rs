@@ -13,6 +13,7 @@ use clap::builder::BoolishValueParser;
 use parking_lot::Mutex;
 use pingora::Result;
 use pingora::apps::HttpServerOptions;
+use pingora::http::RequestHeader;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{ProxyHttp, Session as Downstream, http_proxy};
@@ -40,6 +41,9 @@ struct Args {
     /// The backend.
     #[arg(long)]
     upstream: SocketAddr,
+    /// Add the headers that every proxy owes the next hop: X-Forwarded-For, -Proto, -Host and Via.
+    #[arg(long)]
+    announce: bool,
     /// Let idle threads take work from busy ones.
     #[arg(long, env = "STEAL", value_parser = BoolishValueParser::new())]
     steal: bool,
@@ -67,7 +71,8 @@ fn main() -> std::io::Result<()> {
     });
     let mut options = HttpServerOptions::default();
     options.keepalive_request_limit = Some(10_000);
-    let mut proxy = http_proxy(&conf, PassThrough { peer: peer(args.upstream, args.idle_timeout) });
+    let mut proxy =
+        http_proxy(&conf, PassThrough { peer: peer(args.upstream, args.idle_timeout), announce: args.announce });
     proxy.server_options = Some(options);
 
     let mut service = Service::new("bare".into(), proxy);
@@ -91,6 +96,7 @@ fn peer(upstream: SocketAddr, idle_timeout: u64) -> HttpPeer {
 
 struct PassThrough {
     peer: HttpPeer,
+    announce: bool,
 }
 
 #[async_trait]
@@ -108,6 +114,26 @@ impl ProxyHttp for PassThrough {
         downstream.set_write_timeout(Some(Duration::from_secs(30)));
         downstream.set_total_drain_timeout(Some(Duration::from_secs(2)));
         downstream.set_pipelining_enabled(true);
+        Ok(())
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        downstream: &mut Downstream,
+        request: &mut RequestHeader,
+        (): &mut (),
+    ) -> Result<()> {
+        if self.announce {
+            let address = downstream.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+            if let Some(address) = address {
+                request.insert_header("X-Forwarded-For", address.to_string())?;
+            }
+            request.insert_header("X-Forwarded-Proto", "http")?;
+            if let Some(host) = request.headers.get("host").cloned() {
+                request.insert_header("X-Forwarded-Host", host)?;
+            }
+            request.append_header("Via", "1.1 proxy")?;
+        }
         Ok(())
     }
 

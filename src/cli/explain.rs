@@ -10,8 +10,9 @@ use crate::cookie::header::{Rest, split};
 use crate::manager::Keep;
 use crate::route::RouteTable;
 use crate::session::{Keys, State, View};
+use crate::wire::Allowance;
 use crate::wire::Reserved;
-use crate::wire::request::{Allowance, Fields, Live, Voice};
+use crate::wire::request::{Fields, Live, Voice};
 use http::{HeaderName, HeaderValue, Method, Uri};
 use std::process::ExitCode;
 

@@ -90,6 +90,8 @@ pub struct Exchange {
     pub cookies: Rest,
     /// Servers that could not be reached, and last the one that is asked.
     pub tried: SmallVec<[usize; 2]>,
+    /// How often the request was sent again after it may have been sent before.
+    pub resent: usize,
     /// A final answer has been committed.
     pub committed: bool,
     /// `Set-Cookie` lines that the answer must carry.

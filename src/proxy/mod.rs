@@ -31,7 +31,8 @@ use crate::clock::Clock;
 use crate::cookie::header::{Rest, split};
 use crate::manager::Presented;
 use crate::session::{State, View};
-use crate::wire::request::{Allowance, Fields, Live, Told};
+use crate::wire::Allowance;
+use crate::wire::request::{Fields, Live, Told};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -128,6 +129,7 @@ impl Proxy {
             inject,
             cookies: cookies.rest,
             tried: SmallVec::new(),
+            resent: 0,
             committed: false,
             set_cookies: SmallVec::new(),
             event: None,
@@ -329,6 +331,30 @@ impl ProxyHttp for Proxy {
             upstream.choose(&exchange.tried).is_some()
         });
         error.set_retry(more);
+        error
+    }
+
+    /// HF8: only an idempotent request is sent again, and only when the backend closed a connection that was in use before.
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        downstream: &mut Downstream,
+        mut error: BError,
+        ctx: &mut Context,
+        client_reused: bool,
+    ) -> BError {
+        let repeatable =
+            downstream.req_header().method.is_idempotent() && !downstream.as_ref().retry_buffer_truncated();
+        let Some(exchange) = ctx.exchange.as_mut().filter(|_| repeatable) else {
+            error.set_retry(false);
+            return error;
+        };
+        let route = &ctx.snapshot.targets[exchange.target];
+        error.retry.decide_reuse(client_reused);
+        if exchange.resent >= ctx.snapshot.upstreams[route.upstream].options().retries {
+            error.set_retry(false);
+        }
+        exchange.resent += usize::from(error.retry());
         error
     }
 

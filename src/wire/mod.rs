@@ -2,15 +2,18 @@
 //!
 //! `wire` knows `http` types and sessions; it knows nothing of pingora, cookies or stores.
 
+pub mod budget;
 pub mod dialect;
 pub mod grammar;
 pub mod options;
 pub mod profile;
 pub mod request;
 pub mod response;
+mod speech;
 
+pub use budget::{Allowance, Budget};
 pub use options::{Alias, Capture, Charset, Dialect, Forward, HeaderOptions, Prefix, PrefixProblem};
-pub use profile::{Budget, PROFILES, Profile};
+pub use profile::{PROFILES, Profile};
 
 /// How a CGI-like server sees a byte of a header name: letters in upper case, digits, everything else as `_`.
 ///

@@ -1,17 +1,6 @@
 //! What backends take: limits and habits of legacy servers, measured with their default configuration.
 
-/// How much of a session one request may carry. No request may fail because we made it too large (protocol, 6.4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Budget {
-    /// Header fields that we add, all policies of the route together.
-    pub fields: usize,
-    /// Bytes of one key's value, as encoded.
-    pub value: usize,
-    /// Bytes of one header line.
-    pub line: usize,
-    /// Bytes of all lines that we add.
-    pub total: usize,
-}
+use super::budget::Budget;
 
 /// What a server does with a header field that is repeated in a request.
 pub type Habit = &'static str;

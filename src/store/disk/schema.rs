@@ -124,13 +124,17 @@ impl OpenError {
 /// the file that a link points to.
 pub(super) fn place(path: &Path) -> Result<PathBuf, OpenError> {
     let directory = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    let missing = directory.ancestors().take_while(|directory| !directory.exists()).count();
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(0o700).create(directory).map_err(OpenError::io("create the directory", directory))?;
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => {
-            // The new name survives a loss of power, as what will be written under it does.
-            let synced = File::open(directory).and_then(|directory| directory.sync_all());
-            synced.map_err(OpenError::io("sync the directory", directory))?;
+            // The new names survive a loss of power, as what will be written under them does.
+            for directory in directory.ancestors().take(missing + 1) {
+                let directory = if directory == Path::new("") { Path::new(".") } else { directory };
+                let synced = File::open(directory).and_then(|directory| directory.sync_all());
+                synced.map_err(OpenError::io("sync the directory", directory))?;
+            }
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(OpenError::io("create", path)(error)),

@@ -1,0 +1,114 @@
+//! What the tests of all stores share.
+
+use bytes::Bytes;
+use cloakroom::clock::Timestamp;
+use cloakroom::session::{OwnerKey, StoreKey};
+use cloakroom::store::disk::{DiskOptions, DiskStore, Sync};
+use cloakroom::store::guarded::Guarded;
+use cloakroom::store::memory::{MemoryLimits, MemoryStore};
+use cloakroom::store::{Entry, Store, Version, Written};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// A store to be tested, empty, and what has to live as long as it.
+pub struct Fixture {
+    store: Arc<dyn Store>,
+    _second: Option<DiskStore>,
+    _directory: Option<TempDir>,
+}
+
+impl Fixture {
+    pub fn memory() -> Self {
+        // Small enough that an oversized entry is easy to make.
+        let limits = MemoryLimits { max_entries: 100_000, max_bytes: 8 << 20 };
+        Self { store: Arc::new(MemoryStore::new(limits)), _second: None, _directory: None }
+    }
+
+    pub fn disk_sync_always() -> Self {
+        Self::disk(Sync::Always, false)
+    }
+
+    pub fn disk_sync_interval() -> Self {
+        Self::disk(Sync::Interval, false)
+    }
+
+    pub fn disk_sync_never() -> Self {
+        Self::disk(Sync::Never, false)
+    }
+
+    /// Another process (here: another store, the lock sees no difference) uses the file too, so no entries are hot.
+    pub fn disk_shared() -> Self {
+        Self::disk(Sync::Never, true)
+    }
+
+    pub fn disk_guarded() -> Self {
+        let disk = Self::disk(Sync::Never, false);
+        let guarded = Guarded::new(disk.store(), "disk", Duration::from_secs(20));
+        Self { store: Arc::new(guarded), ..disk }
+    }
+
+    fn disk(sync: Sync, shared: bool) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let second = shared.then(|| open_disk(directory.path(), sync));
+        let store = Arc::new(open_disk(directory.path(), sync));
+        Self { store, _second: second, _directory: Some(directory) }
+    }
+
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+}
+
+pub fn open_disk(directory: &Path, sync: Sync) -> DiskStore {
+    DiskStore::open(DiskOptions { path: directory.join("sessions.db"), sync }).unwrap()
+}
+
+/// The present of most tests.
+pub const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+pub fn later(seconds: u64) -> Timestamp {
+    NOW.after(Duration::from_secs(seconds))
+}
+
+pub fn key(n: u64) -> StoreKey {
+    let mut bytes = [0; 32];
+    for (i, part) in bytes.chunks_mut(8).enumerate() {
+        // Spread like a digest: stores cut their keys in parts.
+        let part_of_digest = (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(13 * u32::try_from(i).unwrap());
+        part.copy_from_slice(&part_of_digest.to_be_bytes());
+    }
+    StoreKey::from_bytes(bytes)
+}
+
+pub fn owner(name: &str) -> OwnerKey {
+    OwnerKey::new("main", name)
+}
+
+/// An entry that lives for ten seconds from [`NOW`].
+pub fn entry(text: &str) -> Entry {
+    Entry { bytes: Bytes::copy_from_slice(text.as_bytes()), deadline: later(10), owner: None }
+}
+
+pub fn owned(text: &str, name: &str) -> Entry {
+    Entry { owner: Some(owner(name)), ..entry(text) }
+}
+
+pub async fn create(store: &dyn Store, key: &StoreKey, entry: Entry) -> Version {
+    match store.create(key, entry, NOW).await.unwrap() {
+        Written::Done(version) => version,
+        other => panic!("expected a new entry, got {other:?}"),
+    }
+}
+
+pub async fn text(store: &dyn Store, key: &StoreKey, now: Timestamp) -> Option<String> {
+    let found = store.load(key, now).await.unwrap();
+    found.map(|(entry, _)| String::from_utf8(entry.bytes.to_vec()).unwrap())
+}
+
+pub async fn keys_of(store: &dyn Store, name: &str, now: Timestamp) -> Vec<StoreKey> {
+    let mut keys = store.index().expect("this store has an index").keys_of(&owner(name), now).await.unwrap();
+    keys.sort();
+    keys
+}
