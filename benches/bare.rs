@@ -124,7 +124,7 @@ impl ProxyHttp for PassThrough {
         (): &mut (),
     ) -> Result<()> {
         if self.announce {
-            let address = downstream.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+            let address = downstream.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
             if let Some(address) = address {
                 request.insert_header("X-Forwarded-For", address.to_string())?;
             }

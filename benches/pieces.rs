@@ -3,14 +3,19 @@
 //! One function for each module; a new piece is one `bench_function` more.
 
 use cloakroom::clock::Timestamp;
+use cloakroom::codec::{AtRest, Binding, Key, KeyRing, TokenMode, open_ticket, open_token, seal_ticket, seal_token};
 use cloakroom::cookie::CookieName;
 use cloakroom::cookie::header::split;
+use cloakroom::secret::Secret;
 use cloakroom::session::{
-    Batch, Chance, CookieChoices, Expiry, Keys, Limits, Lineage, Name, Record, Rules, SetTo, Shown, Situation, Value,
-    View, encode, plan,
+    Batch, Chance, CookieChoices, Expiry, Keys, Limits, Lineage, Name, Record, Rules, SessionId, SetTo, Shown,
+    Situation, State, Value, View, encode, plan,
 };
-use cloakroom::wire::{HeaderOptions, Prefix, Reserved};
+use cloakroom::wire::request::{Fields, Live, Voice};
+use cloakroom::wire::response::Commands;
+use cloakroom::wire::{Allowance, Forward, HeaderOptions, Prefix, Profile, Reserved};
 use criterion::{Criterion, criterion_group, criterion_main};
+use http::{HeaderMap, HeaderValue};
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -107,12 +112,60 @@ fn cookie(c: &mut Criterion) {
 
 fn wire(c: &mut Criterion) {
     let reserved = Reserved::new([&HeaderOptions::new(Prefix::default())]);
+    let bytes = encode(&record());
+    let mut answer = HeaderMap::new();
+    answer.insert("content-type", HeaderValue::from_static("text/html"));
+    let plain = answer.clone();
+    answer.insert("x-session-set", HeaderValue::from_static("cart=00000001"));
     let mut group = c.benchmark_group("wire");
     group.bench_function("reserved, ten names", |b| {
         b.iter(|| black_box(&REQUEST_NAMES).iter().filter(|name| reserved.has(name)).count());
     });
+    for forward in [Forward::Data, Forward::Each] {
+        let voice = Voice::new(HeaderOptions { forward, ..HeaderOptions::new(Prefix::default()) });
+        group.bench_function(format!("speak, {forward:?}"), |b| b.iter(|| speak(&voice, black_box(&bytes))));
+    }
+    let commands = Commands::new(&HeaderOptions::new(Prefix::default()));
+    group.bench_function("read no command", |b| b.iter(|| commands.read(black_box(&plain))));
+    group.bench_function("read one command", |b| b.iter(|| commands.read(black_box(&answer))));
     group.finish();
 }
 
-criterion_group!(pieces, session, decide, cookie, wire);
+fn speak(voice: &Voice, bytes: &[u8]) -> Fields {
+    let mut fields = Fields::new();
+    let Ok(view) = View::parse(bytes) else { return fields };
+    let live = Live { view: &view, deadline: START.after(MINUTE), absolute_deadline: Timestamp::NEVER };
+    let mut allowance = Allowance::new(Profile::generic().budget);
+    black_box(voice.speak(&mut fields, &mut allowance, State::Live, Some(live), &Keys::All, START)).ok();
+    fields
+}
+
+fn codec(c: &mut Criterion) {
+    let ring = ring();
+    let binding = Binding::new("session", "main");
+    let id = SessionId::from_bytes([7; 32]);
+    let (key, ticket) = (id.store_key(), seal_ticket(&ring, &binding, &id));
+    let record = encode(&record());
+    let mut group = c.benchmark_group("codec");
+    group.bench_function("open ticket", |b| b.iter(|| open_ticket(&ring, &binding, black_box(ticket.as_bytes()))));
+    let sealed = AtRest::Sealed.seal(&id, &key, record.clone()).expect("the system has random bytes");
+    group.bench_function("seal record", |b| b.iter(|| AtRest::Sealed.seal(&id, &key, black_box(record.clone()))));
+    group.bench_function("open record", |b| b.iter(|| AtRest::Sealed.open(&id, &key, black_box(sealed.clone()))));
+    for mode in [TokenMode::Sealed, TokenMode::Signed] {
+        let token = seal_token(&ring, &binding, mode, &record, START).expect("the system has random bytes");
+        group.bench_function(format!("seal token, {mode:?}"), |b| {
+            b.iter(|| seal_token(&ring, &binding, mode, black_box(&record), START));
+        });
+        group.bench_function(format!("open token, {mode:?}"), |b| {
+            b.iter(|| open_token(&ring, &binding, mode, black_box(token.as_bytes())));
+        });
+    }
+    group.finish();
+}
+
+fn ring() -> KeyRing {
+    KeyRing::new(vec![Key::new("bench", &Secret::new([1; 32]))]).expect("a ring with one key")
+}
+
+criterion_group!(pieces, session, decide, cookie, wire, codec);
 criterion_main!(pieces);

@@ -281,9 +281,16 @@ impl SessionManager {
                 return Ok(self.upkeep(session, now)?);
             }
             Ok(batch) => {
+                let quiet = batch.is_none();
                 let batch = batch.cloned().unwrap_or_default();
                 match self.attempt(session, &batch, permit, shown, None, now).await {
                     Err(CommitError::Refused(refused)) => refused,
+                    // The backend asked for nothing: that activity or a read message is not written down is no reason
+                    // to withhold its page.
+                    Err(CommitError::Session(error)) if quiet => {
+                        tracing::warn!(session = self.options.name, %error, "the session's activity was not written down");
+                        return Ok(self.upkeep(session, now)?);
+                    }
                     done => return done,
                 }
             }

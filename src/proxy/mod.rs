@@ -201,13 +201,17 @@ impl ProxyHttp for Proxy {
         }
     }
 
-    async fn upstream_peer(&self, _downstream: &mut Downstream, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, downstream: &mut Downstream, ctx: &mut Context) -> Result<Box<HttpPeer>> {
         let (snapshot, Some(exchange)) = (&ctx.snapshot, &mut ctx.exchange) else { return Err(unrouted()) };
         let upstream = &snapshot.upstreams[snapshot.targets[exchange.target].upstream];
         // A retry after a broken connection asks the same server once more; one that refused is in `tried` for good.
         let server = upstream.choose(&exchange.tried).or(exchange.tried.last().copied()).ok_or_else(unrouted)?;
         exchange.tried.push(server);
-        Ok(upstream.peer(server))
+        let mut peer = upstream.peer(server);
+        if downstream.is_upgrade_req() {
+            peer.options.read_timeout = Some(TUNNEL_TIMEOUT);
+        }
+        Ok(peer)
     }
 
     async fn upstream_request_filter(
@@ -243,14 +247,14 @@ impl ProxyHttp for Proxy {
 
     async fn request_body_filter(
         &self,
-        _downstream: &mut Downstream,
+        downstream: &mut Downstream,
         body: &mut Option<Bytes>,
         _end: bool,
         ctx: &mut Context,
     ) -> Result<()> {
         // Never await here: on an upgrade the tunnel would be torn down.
         ctx.body_bytes += body.as_ref().map_or(0, |body| body.len() as u64);
-        if ctx.body_bytes > ctx.snapshot.options.max_body_bytes {
+        if ctx.body_bytes > ctx.snapshot.options.max_body_bytes && !downstream.was_upgraded() {
             return Err(ctx.fail(Failure::BadRequest(413)));
         }
         Ok(())
