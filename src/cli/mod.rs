@@ -17,7 +17,7 @@ pub(crate) fn print_error(error: &(dyn std::error::Error + 'static)) {
 pub fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     match args.get(1).map(String::as_str) {
-        Some("demo") => demo::demo(8080),
+        Some("demo") => demo::demo(args.get(3).and_then(|p| p.parse().ok()).unwrap_or(8080)),
         Some("run") => match crate::config::load(std::path::Path::new(&args[3])) {
             Ok(c) => run::run(c),
             Err(p) => {

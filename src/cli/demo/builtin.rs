@@ -170,7 +170,8 @@ fn page(request: &Request, book: &Path) -> String {
             let _ = write!(before, "<h3>and, just before, to your form</h3><pre>{}</pre>", escape(said));
         }
     }
-    let received: String = request.session.iter().map(|(name, text)| format!("{}: {text}\n", escape(name))).collect();
+    let received: String =
+        request.session.iter().map(|(name, text)| format!("{}: {}\n", escape(&spelled(name)), escape(text))).collect();
     let cart: String = ITEMS
         .map(|item| {
             format!(
@@ -224,6 +225,12 @@ fn page(request: &Request, book: &Path) -> String {
         body.len()
     );
     if request.method == "HEAD" { head } else { head + &body }
+}
+
+/// A header name as people write it: `X-Session-State`.
+fn spelled(name: &str) -> String {
+    let word = |word: &str| word.chars().take(1).flat_map(char::to_uppercase).chain(word.chars().skip(1)).collect();
+    name.split('-').map(word).collect::<Vec<String>>().join("-")
 }
 
 fn pairs(text: &str, separator: char) -> Vec<(String, String)> {

@@ -9,7 +9,7 @@ use crate::app::Server;
 use crate::config::Config;
 use apps::{Application, Workspace};
 use std::fmt::Write as _;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::ExitCode;
 
@@ -57,11 +57,17 @@ impl Demo {
         let Self { applications, missing, config, text, port, _workspace } = self;
         super::run::start_logging_quietly();
         let server = Server::start(config)?;
-        server.run(super::run::stop_signal(), || print!("{}", screen(&applications, &missing, &text, port)))?;
-        println!("\nThe demo is over; nothing is left behind.");
+        server.run(super::run::stop_signal(), || say(&screen(&applications, &missing, &text, port)))?;
+        say("\nThe demo is over; nothing is left behind.\n");
         drop(applications);
         Ok(())
     }
+}
+
+/// Prints; a reader who left is no reason to fail.
+fn say(text: &str) {
+    let mut out = io::stdout();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).ok();
 }
 
 fn free_port(wanted: u16) -> Option<u16> {
