@@ -1,7 +1,7 @@
 //! Wiring: a [`Config`] to a running server. The only place, with `cli`, that chooses implementations.
 
 use crate::clock::{Clock, SystemClock};
-use crate::codec::{AtRest, Key, KeyRing, TokenMode};
+use crate::codec::{AtRest, Key, KeyRing, RingError, TokenMode};
 use crate::config::{Config, KeyOptions, StoreKind};
 use crate::manager::{Custody, Keep, Protection, SessionManager};
 use crate::proxy::Proxy;
@@ -95,6 +95,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// The keys make no ring.
+    #[error(transparent)]
+    Keys(#[from] RingError),
     /// The system gave no random bytes.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
@@ -334,8 +337,8 @@ fn private_directory(path: &Path) -> io::Result<()> {
 /// [`StartError::Key`] when our own key cannot be read or written.
 pub fn key_ring(config: &Config) -> Result<KeyRing, StartError> {
     let key = |key: &KeyOptions| Key::new(key.id.clone(), &key.secret);
-    if let Ok(ring) = KeyRing::new(config.keys.iter().map(key).collect()) {
-        return Ok(ring);
+    if !config.keys.is_empty() {
+        return Ok(KeyRing::new(config.keys.iter().map(key).collect())?);
     }
     let kept = |policy: &crate::config::Policy| match &policy.options.keep {
         Keep::Browser(_) => true,
@@ -349,7 +352,7 @@ pub fn key_ring(config: &Config) -> Result<KeyRing, StartError> {
     } else {
         Secret::new(random()?)
     };
-    KeyRing::new(vec![Key::new("own", &secret)]).map_err(|_| StartError::NoRandomness(NoRandomness))
+    Ok(KeyRing::new(vec![Key::new("own", &secret)])?)
 }
 
 /// Reads the key that an earlier start has made, or makes one.

@@ -20,10 +20,16 @@ pub enum Freshness {
     Outdated,
 }
 
-/// A ring needs at least one key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a key ring needs at least one key")]
-pub struct NoKeys;
+/// Keys that make no ring.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RingError {
+    /// There is none.
+    #[error("a key ring needs at least one key")]
+    Empty,
+    /// A sealed value could not tell the two apart. One pair in 65,536 is so unlucky, unless it is the same key twice.
+    #[error("the keys `{0}` and `{1}` have the same mark: make another with `cloakroom keygen`")]
+    Alike(String, String),
+}
 
 /// One secret of the operator, and the keys derived from it for each purpose.
 #[derive(Clone)]
@@ -122,9 +128,14 @@ impl KeyRing {
     /// A ring in the order of the file.
     ///
     /// # Errors
-    /// [`NoKeys`] for an empty one.
-    pub fn new(keys: Vec<Key>) -> Result<Self, NoKeys> {
-        if keys.is_empty() { Err(NoKeys) } else { Ok(Self(keys)) }
+    /// [`RingError`] for no key, and for two that cannot be told apart.
+    pub fn new(keys: Vec<Key>) -> Result<Self, RingError> {
+        for (index, key) in keys.iter().enumerate() {
+            if let Some(other) = keys[..index].iter().find(|other| other.hint == key.hint) {
+                return Err(RingError::Alike(other.id.clone(), key.id.clone()));
+            }
+        }
+        if keys.is_empty() { Err(RingError::Empty) } else { Ok(Self(keys)) }
     }
 
     /// The key that seals.
@@ -132,10 +143,22 @@ impl KeyRing {
         &self.0[0] // proven by `new`
     }
 
-    /// The keys that a value with this hint may have been sealed with, and whether each is the one that seals today.
-    pub(super) fn opening(&self, hint: [u8; HINT_LEN]) -> impl Iterator<Item = (&Key, Freshness)> {
-        let freshness = |index| if index == 0 { Freshness::Current } else { Freshness::Outdated };
-        let keys = self.0.iter().enumerate().filter(move |(_, key)| key.hint == hint);
-        keys.map(move |(index, key)| (key, freshness(index)))
+    /// The key that sealed a value with this hint, and whether it is the one that seals today.
+    pub(super) fn opening(&self, hint: [u8; HINT_LEN]) -> Option<(&Key, Freshness)> {
+        let index = self.0.iter().position(|key| key.hint == hint)?;
+        Some((&self.0[index], if index == 0 { Freshness::Current } else { Freshness::Outdated }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_has_keys_and_they_can_be_told_apart() {
+        let key = |id: &str, byte| Key::new(id, &Secret::new([byte; 32]));
+        assert_eq!(KeyRing::new(vec![]).err(), Some(RingError::Empty));
+        let twice = KeyRing::new(vec![key("a", 1), key("b", 2), key("c", 1)]);
+        assert_eq!(twice.err(), Some(RingError::Alike("a".into(), "c".into())));
     }
 }

@@ -8,7 +8,7 @@ mod ticket;
 mod token;
 
 pub use at_rest::AtRest;
-pub use keyring::{Binding, Freshness, Key, KeyRing, NoKeys};
+pub use keyring::{Binding, Freshness, Key, KeyRing, RingError};
 pub use ticket::{TICKET_LEN, open_ticket, seal_ticket};
 pub use token::{OpenedToken, TokenMode, open_token, seal_token};
 

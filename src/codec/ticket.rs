@@ -43,9 +43,9 @@ pub fn open_ticket(ring: &KeyRing, binding: &Binding, text: &[u8]) -> Result<(Se
     let (head, tag) = bytes.split_at(BYTES - MAC_LEN);
     let (hint, id) = head[1..].split_first_chunk::<HINT_LEN>().ok_or(NotOurs)?;
     let id: [u8; ID_LEN] = id.try_into().map_err(|_| NotOurs)?;
-    let mut keys = ring.opening(*hint);
-    let opened = keys.find(|(key, _)| mac(key, binding, &id).verify_truncated_left(tag).is_ok());
-    opened.map(|(_, freshness)| (SessionId::from_bytes(id), freshness)).ok_or(NotOurs)
+    let (key, freshness) = ring.opening(*hint).ok_or(NotOurs)?;
+    mac(key, binding, &id).verify_truncated_left(tag).map_err(|_| NotOurs)?;
+    Ok((SessionId::from_bytes(id), freshness))
 }
 
 fn mac(key: &Key, binding: &Binding, id: &[u8; ID_LEN]) -> HmacSha256 {

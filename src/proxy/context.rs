@@ -109,8 +109,8 @@ pub struct Context {
     pub started: Instant,
     /// The listener that it came by.
     pub listener: Option<Arc<ListenerOptions>>,
-    /// Set once a route has been found and its sessions are known.
-    pub exchange: Option<Exchange>,
+    /// Set once a route has been found and its sessions are known. Boxed: the hooks' futures are moved around a lot.
+    pub exchange: Option<Box<Exchange>>,
     /// Headers of the client in our name space.
     pub spoofed: SmallVec<[HeaderName; 1]>,
     /// Bytes of the body that have come.

@@ -78,7 +78,7 @@ impl Proxy {
     }
 
     /// Finds the route and its sessions: everything that is decided before a backend is asked.
-    async fn admit(&self, downstream: &Downstream, ctx: &mut Context) -> Result<Exchange> {
+    async fn admit(&self, downstream: &Downstream, ctx: &mut Context) -> Result<Box<Exchange>> {
         let snapshot = Arc::clone(&ctx.snapshot);
         let request = downstream.req_header();
         if let Some(listener) = &ctx.listener {
@@ -122,7 +122,7 @@ impl Proxy {
             told.push(spoken.unwrap_or_default());
             sessions.push(session);
         }
-        Ok(Exchange {
+        Ok(Box::new(Exchange {
             target,
             sessions,
             told,
@@ -133,7 +133,7 @@ impl Proxy {
             committed: false,
             set_cookies: SmallVec::new(),
             event: None,
-        })
+        }))
     }
 
     fn client(downstream: &Downstream, ctx: &Context) -> Client {
