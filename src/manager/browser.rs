@@ -35,6 +35,7 @@ impl SessionManager {
             return Err(CommitError::Refused(Refused::new(Refusal::Rights, detail)));
         }
         let was = record.as_ref().map(attributes).unwrap_or_default();
+        let ends = matches!(step, Step::End(_));
         let (cookies, event) = match step {
             Step::Nothing => return Ok(self.upkeep(session, now)?),
             Step::Touch(deadline) => {
@@ -48,9 +49,16 @@ impl SessionManager {
                 let lines = self.token_lines(mode, &draft.record, &draft.bytes, draft.deadline, session, now)?;
                 let lines = lines.ok_or_else(|| CommitError::Refused(self.too_large()))?;
                 let is = attributes(&draft.record);
-                let moved = record.is_some() && (was.path, was.domain) != (is.path, is.domain);
-                let gone = if moved { self.removal_lines(session, was) } else { Vec::new() };
-                let event = if record.is_some() { Event::Changed } else { Event::Created };
+                let gone = match &record {
+                    None => self.removal_everywhere(session, Some(is)),
+                    Some(_) if (was.path, was.domain) != (is.path, is.domain) => self.removal_lines(session, was),
+                    Some(_) => Vec::new(),
+                };
+                let event = match &record {
+                    None => Event::Created,
+                    Some(_) if ends => Event::Destroyed,
+                    Some(_) => Event::Changed,
+                };
                 ([gone, lines].concat(), event)
             }
         };

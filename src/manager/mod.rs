@@ -17,10 +17,11 @@ use crate::clock::Timestamp;
 use crate::codec::{AtRest, Binding, Freshness, KeyRing, TokenMode};
 use crate::cookie::{Attributes, CookieName, CookiePolicy};
 use crate::session::{
-    Batch, Chance, Draft, Lineage, NoRandomness, Record, Refusal, Refused, Rights, Rules, SessionId, Shown, Snapshot,
-    State, Unreadable, View, random,
+    Batch, Chance, CookieChoices, Lineage, NoRandomness, Record, Refusal, Refused, Rights, Rules, SessionId, Shown,
+    Snapshot, State, Unreadable, View, random,
 };
 use crate::store::{Store, StoreError, Version};
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use writers::Writers;
@@ -112,6 +113,11 @@ impl Session {
     /// The visitor came with a session: a batch must not begin another in its place.
     const fn had_session(&self) -> bool {
         self.snapshot.is_some() || matches!(self.origin, Origin::Ended { moved: true })
+    }
+
+    /// The ticket that came is of an older key. It is issued again on the newest record only: the id may have changed.
+    const fn is_outdated(&self) -> bool {
+        matches!(self.origin, Origin::Stored { freshness: Freshness::Outdated, .. })
     }
 
     /// The live session as it was when the request came.
@@ -259,6 +265,17 @@ impl SessionManager {
         self.options.expiry.absolute_deadline(view.head.started_at, view.head.absolute)
     }
 
+    /// Whether an answer without any command leaves this session as it is and owes the browser no cookie.
+    #[must_use]
+    pub fn is_settled(&self, session: &Session, permit: Permit<'_>, now: Timestamp) -> bool {
+        let owes_nothing = match session.origin {
+            Origin::Fresh => session.state != State::Invalid,
+            Origin::Stored { freshness, .. } | Origin::Carried { freshness } => freshness == Freshness::Current,
+            Origin::Ended { moved } => moved,
+        };
+        owes_nothing && !self.is_touch_due(session, permit, now)
+    }
+
     /// Applies what the backend asked for, and says which cookies the answer must carry.
     ///
     /// `asked` is the batch, or why it could not be read; `None` when the answer carried no command. When it returns,
@@ -277,7 +294,12 @@ impl SessionManager {
     ) -> Result<Committed, CommitError> {
         let asked = asked.and_then(|batch| batch.map_or(Ok(()), |batch| batch.check(permit.rights)).map(|()| batch));
         let refused = match asked {
-            Ok(None) if shown.flashes == 0 && !shown.refusal && !self.is_touch_due(session, permit, now) => {
+            Ok(None)
+                if shown.flashes == 0
+                    && !shown.refusal
+                    && !session.is_outdated()
+                    && !self.is_touch_due(session, permit, now) =>
+            {
                 return Ok(self.upkeep(session, now)?);
             }
             Ok(batch) => {
@@ -324,19 +346,16 @@ impl SessionManager {
         }
     }
 
-    /// What the answer owes to a session that does not change: a ticket under today's key, the removal of a dead cookie.
+    /// What the answer owes to a session that does not change: a token under today's key, the removal of a dead cookie.
     fn upkeep(&self, session: &Session, now: Timestamp) -> Result<Committed, SessionError> {
         let cookies = match (&session.origin, &session.snapshot) {
-            (Origin::Stored { id, freshness: Freshness::Outdated, .. }, Some(snapshot)) => {
-                View::parse(&snapshot.bytes).map_or_else(|_| Vec::new(), |view| self.ticket_lines(id, &view, now))
-            }
             (Origin::Carried { freshness: Freshness::Outdated }, Some(snapshot)) => {
                 let view = View::parse(&snapshot.bytes).ok();
                 let lines = view.map(|view| self.reissued(&view, snapshot, session, now)).transpose()?;
                 lines.flatten().unwrap_or_default()
             }
-            (Origin::Ended { moved: false }, _) => self.removal_lines(session, Attributes::default()),
-            (Origin::Fresh, _) if session.state == State::Invalid => self.removal_lines(session, Attributes::default()),
+            (Origin::Ended { moved: false }, _) => self.removal_everywhere(session, None),
+            (Origin::Fresh, _) if session.state == State::Invalid => self.removal_everywhere(session, None),
             _ => Vec::new(),
         };
         Ok(Committed { cookies, ..Committed::default() })
@@ -364,25 +383,39 @@ impl SessionManager {
     }
 
     /// Hands out the ticket of a session in a store; the pieces of a session that the browser kept before go away.
-    fn issue_ticket(&self, id: &SessionId, draft: &Draft, session: &Session, now: Timestamp) -> Vec<String> {
+    fn issue_ticket(&self, id: &SessionId, record: &Record, session: &Session, now: Timestamp) -> Vec<String> {
         let ticket = crate::codec::seal_ticket(&self.ring, &self.binding, id);
-        let deadline = self.options.expiry.absolute_deadline(draft.record.started_at, draft.record.absolute);
-        let mut lines = self.policy().issue(&ticket, attributes(&draft.record), deadline, now).unwrap_or_default();
+        let deadline = self.options.expiry.absolute_deadline(record.started_at, record.absolute);
+        let mut lines = self.policy().issue(&ticket, attributes(record), deadline, now).unwrap_or_default();
         lines.extend(
             session.pieces.iter().flatten().map(|piece| self.policy().remove(Some(*piece), Attributes::default())),
         );
         lines
     }
 
-    fn ticket_lines(&self, id: &SessionId, view: &View<'_>, now: Timestamp) -> Vec<String> {
-        let ticket = crate::codec::seal_ticket(&self.ring, &self.binding, id);
-        let own = Attributes { path: view.path, domain: view.domain, persistent: view.persistent() };
-        self.policy().issue(&ticket, own, self.absolute_deadline(view), now).unwrap_or_default()
-    }
-
     /// Removes every cookie of our name that came.
     fn removal_lines(&self, session: &Session, own: Attributes<'_>) -> Vec<String> {
         session.pieces.iter().map(|piece| self.policy().remove(*piece, own)).collect()
+    }
+
+    /// Removes the cookies that came from every place that `X-Session-Cookie` may have chosen, but for the place of
+    /// `spared`: which one it was is not known any more.
+    fn removal_everywhere(&self, session: &Session, spared: Option<Attributes<'_>>) -> Vec<String> {
+        let CookieChoices { paths, domains } = &self.options.choices;
+        let options = self.policy().options();
+        let place = |path: Option<&str>, domain: Option<&str>| {
+            (path.unwrap_or(&options.path).to_owned(), domain.or(options.domain.as_deref()).map(str::to_owned))
+        };
+        let spared = spared.map(|own| place(own.path, own.domain));
+        let mut lines = Vec::new();
+        for path in iter::once(None).chain(paths.iter().map(|path| Some(path.as_str()))) {
+            for domain in iter::once(None).chain(domains.iter().map(|domain| Some(domain.as_str()))) {
+                if spared != Some(place(path, domain)) {
+                    lines.extend(self.removal_lines(session, Attributes { path, domain, persistent: None }));
+                }
+            }
+        }
+        lines
     }
 
     const fn policy(&self) -> &CookiePolicy {
@@ -402,6 +435,11 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
+    /// Neither the backend nor the browser is owed anything that depends on the newest record.
+    fn asks_nothing(&self) -> bool {
+        self.batch.is_empty() && self.remember.is_none() && !self.session.is_outdated()
+    }
+
     /// Whether the batch may begin a session, and so needs a lineage.
     fn may_begin(&self, has_current: bool) -> bool {
         !has_current || self.batch.invalidate || self.batch.destroy.is_some()

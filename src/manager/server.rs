@@ -5,14 +5,15 @@ use crate::clock::Timestamp;
 use crate::codec::AtRest;
 use crate::session::{
     Draft, Farewell, Head, Mark, OwnerKey, Plan, Record, Refusal, Refused, SessionId, Situation, Snapshot, Step,
-    StoreKey, Stored, encode_alias, encode_tombstone, plan,
+    StoreKey, Stored, Unreadable, View, encode_alias, encode_tombstone, plan,
 };
 use crate::store::{Entry, Store, StoreError, Version, Written};
 use bytes::Bytes;
 use std::time::Duration;
 
-/// How far an old id may be behind: each step is one `X-Session-Regenerate` within the grace.
-const MAX_ALIASES: usize = 4;
+/// How far an old id may be behind: each step is one `X-Session-Regenerate` within the grace, and a browser asks for up
+/// to a hundred parts of a page at a time.
+const MAX_ALIASES: usize = 100;
 
 /// How often a batch is replayed. Writers in this process queue, so a conflict needs another process.
 const MAX_ATTEMPTS: usize = 32;
@@ -53,7 +54,7 @@ impl SessionManager {
             let kind = opened.as_ref().ok().map(|bytes| Stored::kind(bytes));
             match (opened, kind) {
                 (Ok(bytes), Some(Ok(Stored::Record))) => {
-                    let Ok(head) = Head::parse(&bytes) else { break };
+                    let Ok(head) = readable(&bytes) else { return Ok(self.unreadable()) };
                     if self.options.expiry.absolute_deadline(head.started_at, head.absolute).has_passed(now) {
                         store.delete(&key).await?;
                         return Ok(ended);
@@ -63,17 +64,23 @@ impl SessionManager {
                 }
                 (Ok(_), Some(Ok(Stored::Alias(newer)))) => id = newer,
                 (Ok(_), Some(Ok(Stored::Tombstone))) => return Ok(Newest::Ended { moved: true }),
-                _ => break,
+                _ => return Ok(self.unreadable()),
             }
         }
+        // Too far behind to be followed; the browser has a newer cookie by now, which must stay.
+        Ok(Newest::Ended { moved: true })
+    }
+
+    fn unreadable(&self) -> Newest {
         tracing::warn!(session = self.options.name, "a stored record cannot be read: treated as no session");
-        Ok(ended)
+        Newest::Ended { moved: false }
     }
 
     /// Applies a batch to the newest record, as often as others are faster.
     ///
     /// The first decision is made on what resolving has read: if it writes, the store's compare-and-swap proves that it
-    /// was the newest. A decision that writes nothing proves nothing and is made again on the newest record.
+    /// was the newest. A decision that writes nothing, or moves a deadline, proves nothing and is made again on the newest
+    /// record, unless nothing was asked: most requests only read.
     pub(super) async fn commit_to_store(
         &self,
         store: &dyn Store,
@@ -89,16 +96,18 @@ impl SessionManager {
         };
         let mut is_newest = current.is_none();
         for _ in 0..MAX_ATTEMPTS {
-            let (step, before) = match self.decide(current.as_ref(), task) {
-                Ok((Plan { step: Step::Nothing | Step::Touch(_), .. }, _)) | Err(CommitError::Refused(_))
-                    if !is_newest && !task.batch.is_empty() =>
-                {
-                    current = self.reload(store, at_rest, task).await?;
-                    is_newest = true;
-                    continue;
-                }
-                decided => decided?,
+            let decided = self.decide(current.as_ref(), task);
+            let is_proven = match &decided {
+                Ok((Plan { step: Step::Nothing, .. }, _)) => task.asks_nothing(),
+                Ok((Plan { step: Step::Touch(_), .. }, _)) | Err(CommitError::Refused(_)) => false,
+                _ => true,
             };
+            if !is_proven && !is_newest {
+                current = self.reload(store, at_rest, task).await?;
+                is_newest = true;
+                continue;
+            }
+            let (step, before) = decided?;
             let old = current.as_ref().map(|(id, version, _)| (id, *version));
             match self.carry_out(store, at_rest, step, before.as_ref(), old, task).await? {
                 Outcome::Done(committed) => return Ok(committed),
@@ -152,7 +161,7 @@ impl SessionManager {
         task: Task<'_>,
     ) -> Result<Outcome, CommitError> {
         let desk = Desk { store, at_rest, policy: &self.options.name, now: task.now };
-        let done = |cookies, event| Ok(Outcome::Done(Committed { cookies, event, refused: None }));
+        let done = |cookies, event| Outcome::Done(Committed { cookies, event, refused: None });
         let owner = before.and_then(|record| record.owner.as_ref());
         let others = plan.owners.zip(owner).map(|(_, owner)| OwnerKey::new(&self.options.name, owner.as_str()));
         if plan.owners.is_some() && store.index().is_none() {
@@ -160,50 +169,66 @@ impl SessionManager {
             return Err(CommitError::Refused(Refused::new(Refusal::Rights, detail)));
         }
 
+        let unchanged = old.map(|(id, _)| id).zip(before);
+        let mut own = old.map(|(id, _)| id.store_key());
         let outcome = match (plan.step, old) {
-            (Step::Nothing, _) => Outcome::Done(self.upkeep(task.session, task.now)?),
+            (Step::Nothing, _) => done(self.cookies_as_before(unchanged, task)?, None),
             (Step::Create(draft), _) | (Step::Replace(draft) | Step::Move(draft, _), None) => {
                 let id = desk.create(&draft).await?;
-                return done(self.issue_ticket(&id, &draft, task.session, task.now), Some(Event::Created));
+                done(self.cookies_of_new(&id, None, &draft, task), Some(Event::Created))
             }
             (Step::Touch(deadline), Some((id, _))) => {
                 desk.store.touch(&id.store_key(), deadline, task.now).await?;
-                let upkeep = self.upkeep(task.session, task.now)?;
-                Outcome::Done(Committed { event: Some(Event::Touched), ..upkeep })
+                done(self.cookies_as_before(unchanged, task)?, Some(Event::Touched))
             }
             (Step::Replace(draft), Some((id, version))) => match desk.replace(id, &draft, version).await? {
-                Written::Done(_) => {
-                    let cookies = self.cookies_after_change(id, before, &draft, task)?;
-                    Outcome::Done(Committed { cookies, event: Some(Event::Changed), refused: None })
-                }
+                Written::Done(_) => done(self.cookies_after_change(id, before, &draft, task)?, Some(Event::Changed)),
                 Written::Conflict | Written::Gone => Outcome::Again,
             },
             (Step::Move(draft, farewell), Some((id, version))) => {
                 match desk.renew(id, version, &draft, farewell, self.options.expiry.regenerate_grace).await? {
                     Some(new) => {
-                        let cookies = self.issue_ticket(&new, &draft, task.session, task.now);
-                        Outcome::Done(Committed { cookies, event: Some(Event::Renewed), refused: None })
+                        own = Some(new.store_key());
+                        done(self.cookies_of_new(&new, before, &draft, task), Some(Event::Renewed))
                     }
                     None => Outcome::Again,
                 }
             }
-            (Step::End(successor), Some((id, _))) => {
-                desk.store.delete(&id.store_key()).await?;
+            (Step::End(successor), Some((id, version))) => {
+                if !desk.end(id, version).await? {
+                    return Ok(Outcome::Again);
+                }
                 let cookies = match successor {
                     Some(draft) => {
-                        let id = desk.create(&draft).await?;
-                        self.issue_ticket(&id, &draft, task.session, task.now)
+                        let new = desk.create(&draft).await?;
+                        own = Some(new.store_key());
+                        self.cookies_of_new(&new, before, &draft, task)
                     }
                     None => self.removal_lines(task.session, before.map(attributes).unwrap_or_default()),
                 };
-                Outcome::Done(Committed { cookies, event: Some(Event::Destroyed), refused: None })
+                done(cookies, Some(Event::Destroyed))
             }
-            (Step::Touch(_) | Step::End(_), None) => return done(Vec::new(), None),
+            (Step::Touch(_) | Step::End(_), None) => done(Vec::new(), None),
         };
         if let (Outcome::Done(_), Some(owner)) = (&outcome, others) {
-            desk.end_others(&owner, old.map(|(id, _)| id.store_key())).await?;
+            desk.end_others(&owner, own).await?;
         }
         Ok(outcome)
+    }
+
+    /// A session that keeps its id and its cookie's attributes: only a ticket of an older key is issued again, for the id
+    /// that the session has by now.
+    fn cookies_as_before(
+        &self,
+        unchanged: Option<(&SessionId, &Record)>,
+        task: Task<'_>,
+    ) -> Result<Vec<String>, SessionError> {
+        match unchanged {
+            Some((id, record)) if task.session.is_outdated() => {
+                Ok(self.issue_ticket(id, record, task.session, task.now))
+            }
+            _ => Ok(self.upkeep(task.session, task.now)?.cookies),
+        }
     }
 
     /// A change of data needs no cookie; a change of the cookie's own attributes does.
@@ -217,13 +242,30 @@ impl SessionManager {
         let (was, is) = (before.map(attributes).unwrap_or_default(), attributes(&draft.record));
         let clock = before.is_some_and(|record| record.absolute != draft.record.absolute);
         if was == is && !clock {
-            return Ok(self.upkeep(task.session, task.now)?.cookies);
+            return self.cookies_as_before(Some((id, &draft.record)), task);
         }
-        let moved = (was.path, was.domain) != (is.path, is.domain);
-        let mut lines = if moved { vec![self.policy().remove(None, was)] } else { Vec::new() };
-        lines.extend(self.issue_ticket(id, draft, task.session, task.now));
-        Ok(lines)
+        Ok(self.cookies_of_new(id, before, draft, task))
     }
+
+    /// A ticket that the browser does not have. One that came and lies in another place goes away: two that verify would
+    /// count as none (CP4).
+    fn cookies_of_new(&self, id: &SessionId, before: Option<&Record>, draft: &Draft, task: Task<'_>) -> Vec<String> {
+        let is = attributes(&draft.record);
+        let mut lines = match before.map(attributes) {
+            None => self.removal_everywhere(task.session, Some(is)),
+            Some(was) if (was.path, was.domain) != (is.path, is.domain) => vec![self.policy().remove(None, was)],
+            Some(_) => Vec::new(),
+        };
+        lines.extend(self.issue_ticket(id, &draft.record, task.session, task.now));
+        lines
+    }
+}
+
+/// The head of a record, when every byte of it can be read.
+fn readable(bytes: &[u8]) -> Result<Head, Unreadable> {
+    let view = View::parse(bytes)?;
+    view.flashes()?;
+    Ok(view.head)
 }
 
 /// The counter where records are handed to the store.
@@ -246,7 +288,7 @@ impl Desk<'_> {
         let id = SessionId::generate()?;
         let key = id.store_key();
         let written = self.store.create(&key, self.entry(&id, &key, draft)?, self.now).await;
-        match self.settled(&id, &key, draft.record.mark, written).await? {
+        match self.settled(&key, written, |bytes| self.bears(&id, &key, draft.record.mark, bytes)).await? {
             Written::Done(_) => Ok(id),
             Written::Conflict | Written::Gone => Err(SessionError::Contended { attempts: 1 }),
         }
@@ -255,7 +297,7 @@ impl Desk<'_> {
     async fn replace(&self, id: &SessionId, draft: &Draft, expected: Version) -> Result<Written, SessionError> {
         let key = id.store_key();
         let written = self.store.replace(&key, self.entry(id, &key, draft)?, expected, self.now).await;
-        Ok(self.settled(id, &key, draft.record.mark, written).await?)
+        Ok(self.settled(&key, written, |bytes| self.bears(id, &key, draft.record.mark, bytes)).await?)
     }
 
     /// Writes the record under a new id first, then turns the old one into an alias or a tombstone, by compare-and-swap:
@@ -269,40 +311,60 @@ impl Desk<'_> {
         grace: Duration,
     ) -> Result<Option<SessionId>, SessionError> {
         let new = self.create(draft).await?;
-        let key = old.store_key();
         let (bytes, stay) = match farewell {
             Farewell::Alias if !grace.is_zero() => (encode_alias(&new), grace),
             Farewell::Alias | Farewell::Dead => (encode_tombstone(), TOMBSTONE_STAYS.max(grace)),
         };
-        let bytes = self.at_rest.seal(old, &key, bytes)?;
-        let entry = Entry { bytes, deadline: self.now.after(stay), owner: None };
-        match self.store.replace(&key, entry, expected, self.now).await? {
-            Written::Done(_) => Ok(Some(new)),
-            Written::Conflict | Written::Gone => {
-                self.store.delete(&new.store_key()).await?;
-                Ok(None)
-            }
+        if self.retire(old, expected, bytes, stay).await? {
+            return Ok(Some(new));
+        }
+        self.store.delete(&new.store_key()).await?;
+        Ok(None)
+    }
+
+    /// Ends a session by compare-and-swap: one that has moved on since must end under its new id.
+    async fn end(&self, id: &SessionId, expected: Version) -> Result<bool, SessionError> {
+        let ended = self.retire(id, expected, encode_tombstone(), Duration::ZERO).await?;
+        if ended {
+            self.store.delete(&id.store_key()).await?;
+        }
+        Ok(ended)
+    }
+
+    /// Puts an alias or a tombstone in the place of the record; `false` when another writer was faster.
+    async fn retire(
+        &self,
+        id: &SessionId,
+        expected: Version,
+        bytes: Vec<u8>,
+        stay: Duration,
+    ) -> Result<bool, SessionError> {
+        let key = id.store_key();
+        let bytes = self.at_rest.seal(id, &key, bytes)?;
+        let entry = Entry { bytes: bytes.clone(), deadline: self.now.after(stay), owner: None };
+        let written = self.store.replace(&key, entry, expected, self.now).await;
+        let written = self.settled(&key, written, |found| *found == bytes).await?;
+        Ok(matches!(written, Written::Done(_)))
+    }
+
+    /// A write of unknown outcome is looked up before it is reported: what lies there now tells whether it took place.
+    async fn settled(
+        &self,
+        key: &StoreKey,
+        written: Result<Written, StoreError>,
+        is_ours: impl Fn(&Bytes) -> bool,
+    ) -> Result<Written, StoreError> {
+        let Err(StoreError::TimedOut { .. }) = written else { return written };
+        match self.store.load(key, self.now).await? {
+            Some((entry, version)) if is_ours(&entry.bytes) => Ok(Written::Done(version)),
+            _ => written,
         }
     }
 
-    /// A write of unknown outcome is looked up before it is reported: the mark tells whether it took place.
-    async fn settled(
-        &self,
-        id: &SessionId,
-        key: &StoreKey,
-        mark: Mark,
-        written: Result<Written, StoreError>,
-    ) -> Result<Written, StoreError> {
-        let Err(StoreError::TimedOut { .. }) = written else { return written };
-        let marked = |bytes: &Bytes| {
-            self.at_rest
-                .open(id, key, bytes.clone())
-                .is_ok_and(|bytes| Head::parse(&bytes).is_ok_and(|head| head.mark == mark))
-        };
-        match self.store.load(key, self.now).await? {
-            Some((entry, version)) if marked(&entry.bytes) => Ok(Written::Done(version)),
-            _ => written,
-        }
+    /// Whether this record was written by the attempt that left `mark` in it.
+    fn bears(&self, id: &SessionId, key: &StoreKey, mark: Mark, bytes: &Bytes) -> bool {
+        let opened = self.at_rest.open(id, key, bytes.clone());
+        opened.is_ok_and(|bytes| Head::parse(&bytes).is_ok_and(|head| head.mark == mark))
     }
 
     async fn end_others(&self, owner: &OwnerKey, own: Option<StoreKey>) -> Result<(), StoreError> {

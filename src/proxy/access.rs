@@ -40,7 +40,7 @@ pub(super) fn log(downstream: &Downstream, error: Option<&Error>, ctx: &Context)
         session = session.map_or("-", |session| session.state().as_str()),
         reference = session.and_then(reference),
         event = exchange.and_then(|exchange| exchange.event).map(Event::as_str),
-        spoofed = (!ctx.spoofed.is_empty()).then_some(ctx.spoofed.len()),
+        spoofed = (!ctx.survey.spoofed.is_empty()).then_some(ctx.survey.spoofed.len()),
         reason,
         bytes = downstream.body_bytes_sent(),
         micros = u64::try_from(ctx.started.elapsed().as_micros()).unwrap_or(u64::MAX),

@@ -2,9 +2,11 @@
 
 use super::options::ListenerOptions;
 use super::reply::Failure;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use crate::wire::Reserved;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Version};
 use pingora::http::RequestHeader;
+use smallvec::SmallVec;
 
 /// The longest request target.
 const MAX_TARGET_BYTES: usize = 8 * 1024;
@@ -16,12 +18,64 @@ const MAX_CONNECTION_TOKENS: usize = 9;
 const PROTECTED: [&str; 7] =
     ["host", "content-length", "transfer-encoding", "content-type", "cookie", "authorization", "via"];
 
+/// What one pass over the fields of a request tells; look-ups in the map cost more than the whole pass.
+#[derive(Debug, Default)]
+pub struct Survey {
+    hosts: usize,
+    lengths: usize,
+    codings: usize,
+    connections: usize,
+    /// The client claims something about itself: `Forwarded`, `X-Forwarded-*`, `X-Real-IP`.
+    pub claims: bool,
+    /// An invitation to HTTP/2 came, or a content length that must be collapsed.
+    pub needs_repair: bool,
+    /// Names in our name space.
+    pub spoofed: SmallVec<[HeaderName; 1]>,
+}
+
+impl Survey {
+    /// Looks at every field once.
+    #[must_use]
+    pub fn of(request: &RequestHeader, reserved: &Reserved) -> Self {
+        let mut survey = Self::default();
+        for (name, value) in &request.headers {
+            if *name == HOST {
+                survey.hosts += 1;
+            } else if *name == CONTENT_LENGTH {
+                survey.lengths += 1;
+                survey.needs_repair |= survey.lengths > 1 || value.as_bytes().contains(&b',');
+            } else if *name == TRANSFER_ENCODING {
+                survey.codings += 1;
+            } else if *name == CONNECTION {
+                survey.connections += 1;
+            } else if reserved.has(name.as_str()) {
+                if !survey.spoofed.contains(name) {
+                    survey.spoofed.push(name.clone());
+                }
+            } else {
+                let name = name.as_str();
+                survey.claims |= is_claim(name);
+                survey.needs_repair |= name == "http2-settings";
+            }
+        }
+        survey.needs_repair |= request.uri.authority().is_some();
+        survey
+    }
+}
+
+/// Whether a field is a client's word about itself (HI10).
+#[must_use]
+pub fn is_claim(name: &str) -> bool {
+    name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip")
+}
+
 /// Decides whether a request may be forwarded; `header_bytes` is the size of its header section.
 ///
 /// # Errors
 /// The status that refuses it.
 pub fn check(
     request: &RequestHeader,
+    survey: &Survey,
     header_bytes: usize,
     listener: &ListenerOptions,
     max_body_bytes: u64,
@@ -37,36 +91,35 @@ pub fn check(
     if matches!(request.method, Method::TRACE | Method::CONNECT) {
         return refuse(405); // HF9
     }
-    if !has_valid_host(request) || !has_valid_framing(request) || !has_valid_connection(headers) {
+    let connection = survey.connections == 0 || has_valid_connection(headers);
+    if !has_valid_host(request, survey) || !has_valid_framing(request, survey) || !connection {
         return refuse(400);
     }
-    match content_length(headers) {
+    match (survey.lengths > 0).then(|| content_length(headers)).flatten() {
         Some(length) if length > max_body_bytes => refuse(413),
         _ => Ok(()),
     }
 }
 
 /// HF1: one `Host` with the characters of a host and a port; HTTP/1.0 may have none.
-fn has_valid_host(request: &RequestHeader) -> bool {
-    let mut hosts = request.headers.get_all(HOST).iter();
-    let (first, second) = (hosts.next(), hosts.next());
+fn has_valid_host(request: &RequestHeader, survey: &Survey) -> bool {
     let good = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(byte);
-    match (first, second) {
-        (Some(host), None) => !host.is_empty() && host.as_bytes().iter().all(good),
-        (None, None) => request.version == Version::HTTP_10 || request.uri.authority().is_some(),
+    match survey.hosts {
+        0 => request.version == Version::HTTP_10 || request.uri.authority().is_some(),
+        1 => request.headers.get(HOST).is_some_and(|host| !host.is_empty() && host.as_bytes().iter().all(good)),
         _ => false,
     }
 }
 
 /// HF2: `Transfer-Encoding` is exactly `chunked` and stands alone, or there is one content length.
-fn has_valid_framing(request: &RequestHeader) -> bool {
+fn has_valid_framing(request: &RequestHeader, survey: &Survey) -> bool {
     let headers = &request.headers;
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => !headers.contains_key(CONTENT_LENGTH) || content_length(headers).is_some(),
-        (Some(coding), None) => {
-            let chunked = coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
-            chunked && !headers.contains_key(CONTENT_LENGTH) && request.version != Version::HTTP_10
+    match (survey.codings, survey.lengths) {
+        (0, 0) => true,
+        (0, _) => content_length(headers).is_some(),
+        (1, 0) => {
+            let coding = headers.get(TRANSFER_ENCODING).map_or(&b""[..], |coding| coding.as_bytes().trim_ascii());
+            coding.eq_ignore_ascii_case(b"chunked") && request.version != Version::HTTP_10
         }
         _ => false,
     }
@@ -105,6 +158,7 @@ fn has_valid_connection(headers: &HeaderMap) -> bool {
 mod tests {
     use super::*;
     use crate::proxy::options::ListenAddress;
+    use crate::wire::{HeaderOptions, Prefix};
     use std::time::Duration;
 
     fn listener() -> ListenerOptions {
@@ -120,6 +174,11 @@ mod tests {
         }
     }
 
+    fn admit(request: &RequestHeader, header_bytes: usize) -> Result<(), Failure> {
+        let reserved = Reserved::new([&HeaderOptions::new(Prefix::default())]);
+        check(request, &Survey::of(request, &reserved), header_bytes, &listener(), 1000)
+    }
+
     /// Status, method, version, header lines.
     type Row<'a> = (u16, &'a str, Version, &'a [(&'a str, &'a str)]);
 
@@ -129,7 +188,7 @@ mod tests {
         for (name, value) in lines {
             request.append_header((*name).to_owned(), *value).unwrap();
         }
-        check(&request, 100, &listener(), 1000).err().map_or(200, Failure::status)
+        admit(&request, 100).err().map_or(200, Failure::status)
     }
 
     #[test]
@@ -175,6 +234,6 @@ mod tests {
         assert_eq!(status("GET", "/", Version::HTTP_11, &many), 431);
         let mut request = RequestHeader::build("GET", b"/", None).unwrap();
         request.insert_header("Host", "a").unwrap();
-        assert_eq!(check(&request, 40_000, &listener(), 1000), Err(Failure::BadRequest(431)));
+        assert_eq!(admit(&request, 40_000), Err(Failure::BadRequest(431)));
     }
 }

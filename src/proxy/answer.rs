@@ -1,15 +1,17 @@
 //! What happens to a backend's answer between its arrival and the client: hear, strip, commit.
 
 use super::caching::Personal;
-use super::context::{Exchange, Snapshot};
-use super::options::RouteOptions;
+use super::context::{Exchange, Policy, Snapshot};
+use super::options::{RouteOptions, SessionUse};
 use super::reply::Failure;
-use super::{Downstream, access, route};
+use super::{Downstream, access, forwarding, route};
 use crate::clock::Timestamp;
-use crate::manager::{CommitError, Consume, Permit};
-use crate::session::{Reading, Refusal, Refused, Shown, State};
+use crate::manager::{CommitError, Consume, OnRefused, Permit, Session};
+use crate::session::{Reading, Refusal, Refused, Shown, State, View};
+use crate::wire::Allowance;
+use crate::wire::request::{Fields, Live, Told};
 use crate::wire::response::Heard;
-use http::header::{CONTENT_TYPE, HeaderName, SET_COOKIE};
+use http::header::{CONTENT_TYPE, HeaderName, SET_COOKIE, VARY};
 use http::{HeaderValue, Method};
 use pingora::http::{RequestHeader, ResponseHeader};
 use smallvec::SmallVec;
@@ -37,13 +39,44 @@ pub(super) fn hear(snapshot: &Snapshot, exchange: &Exchange, response: &Response
     sessions.iter().map(|used| hear(used.policy)).collect()
 }
 
-/// Removes every name of ours, and every `Set-Cookie` of a name of ours (HI7, CK7).
-pub(super) fn strip(snapshot: &Snapshot, response: &mut ResponseHeader) {
-    let ours: SmallVec<[HeaderName; 4]> =
-        response.headers.keys().filter(|name| snapshot.reserved.has(name.as_str())).cloned().collect();
+/// What a look at an answer's fields told.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Inspected {
+    /// It has a `Vary`.
+    pub(super) varies: bool,
+}
+
+/// Removes every name of ours, every `Set-Cookie` of a name of ours, and the fields of one hop (HI7, CK7, HF4).
+///
+/// One pass over the fields tells what there is to do; mostly nothing.
+pub(super) fn strip(snapshot: &Snapshot, response: &mut ResponseHeader) -> Inspected {
+    let mut inspected = Inspected::default();
+    let (mut cookies, mut one_hop) = (false, false);
+    let mut ours: SmallVec<[HeaderName; 4]> = SmallVec::new();
+    for name in response.headers.keys() {
+        if *name == SET_COOKIE {
+            cookies = true;
+        } else if *name == VARY {
+            inspected.varies = true;
+        } else if forwarding::is_hop_by_hop(name) {
+            one_hop = true;
+        } else if snapshot.reserved.has(name.as_str()) {
+            ours.push(name.clone());
+        }
+    }
     for name in &ours {
         response.remove_header(name);
     }
+    if one_hop {
+        forwarding::remove_hop_by_hop(response);
+    }
+    if cookies {
+        strip_cookies(snapshot, response);
+    }
+    inspected
+}
+
+fn strip_cookies(snapshot: &Snapshot, response: &mut ResponseHeader) {
     let is_ours = |line: &HeaderValue| {
         let name = line.as_bytes().split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or_default().trim_ascii();
         snapshot.cookie_names.iter().any(|cookie| match name.strip_prefix(cookie.as_str().as_bytes()) {
@@ -62,6 +95,47 @@ pub(super) fn strip(snapshot: &Snapshot, response: &mut ResponseHeader) {
     }
 }
 
+/// Writes the headers of one session into the request.
+pub(super) fn tell(
+    policy: &Policy,
+    session: &Session,
+    used: &SessionUse,
+    inject: &mut Fields,
+    allowance: &mut Allowance,
+    now: Timestamp,
+) -> Told {
+    let view = session.snapshot().and_then(|snapshot| View::parse(&snapshot.bytes).ok());
+    let live = view.as_ref().zip(session.snapshot()).map(|(view, snapshot)| Live {
+        view,
+        deadline: snapshot.deadline,
+        absolute_deadline: policy.manager.absolute_deadline(view),
+    });
+    let told = policy.voice.speak(inject, allowance, session.state(), live, &used.rights.read, now);
+    told.unwrap_or_default()
+}
+
+/// Whether an answer leaves every session as it is and owes the browser no cookie: the ordinary case.
+pub(super) fn is_quiet(snapshot: &Snapshot, exchange: &Exchange, heard: &HeardAll, now: Timestamp) -> bool {
+    let route = route(snapshot, exchange);
+    let mut sessions = route.sessions.iter().zip(&exchange.sessions).zip(&exchange.told).zip(heard);
+    sessions.all(|(((used, session), told), heard)| {
+        let unspoken = heard.as_ref().is_ok_and(|heard| !heard.spoke && heard.unknown == 0);
+        let permit = Permit { rights: &used.rights, touch: route.touch };
+        unspoken && *told == Told::default() && snapshot.policies[used.policy].manager.is_settled(session, permit, now)
+    })
+}
+
+/// What is personal about an answer.
+pub(super) fn personal(exchange: &Exchange, spoke: bool) -> Personal {
+    if spoke || !exchange.set_cookies.is_empty() {
+        Personal::Changed
+    } else if exchange.sessions.iter().any(|session| session.state() == State::Live) {
+        Personal::Read
+    } else {
+        Personal::No
+    }
+}
+
 /// Applies what was heard to each session; durable when it returns.
 ///
 /// Nothing is written when any batch could not be understood and its policy is loud about it.
@@ -75,9 +149,9 @@ pub(super) async fn commit(
 ) -> Result<Personal, Failure> {
     let route = route(snapshot, exchange);
     let spoke = heard.iter().any(|heard| heard.as_ref().map_or(true, |heard| heard.spoke));
-    let refused_aloud = |(used, heard): &(&super::options::SessionUse, &Result<Heard, Refused>)| {
+    let refused_aloud = |(used, heard): &(&SessionUse, &Result<Heard, Refused>)| {
         let options = snapshot.policies[used.policy].manager.options();
-        heard.is_err() && options.on_refused == crate::manager::OnRefused::Error
+        heard.is_err() && options.on_refused == OnRefused::Error
     };
     if let Some((used, Err(refused))) = route.sessions.iter().zip(&heard).find(refused_aloud) {
         access::report_refused(
@@ -131,14 +205,7 @@ pub(super) async fn commit(
         exchange.set_cookies.extend(committed.cookies);
     }
 
-    let live = exchange.sessions.iter().any(|session| session.state() == State::Live);
-    Ok(if spoke || !exchange.set_cookies.is_empty() {
-        Personal::Changed
-    } else if live {
-        Personal::Read
-    } else {
-        Personal::No
-    })
+    Ok(personal(exchange, spoke))
 }
 
 fn failure_of(refused: &Refused) -> Failure {

@@ -1,5 +1,6 @@
 //! What the hooks of one request share, and the snapshot of the configuration that they all see.
 
+use super::admission::Survey;
 use super::gate::Gated;
 use super::options::{ListenerOptions, ProxyOptions, RouteOptions};
 use super::reply::Failure;
@@ -11,7 +12,6 @@ use crate::route::RouteTable;
 use crate::wire::Reserved;
 use crate::wire::request::{Fields, Told, Voice};
 use crate::wire::response::Commands;
-use http::HeaderName;
 use pingora::protocols::http::ServerSession;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -100,6 +100,25 @@ pub struct Exchange {
     pub event: Option<Event>,
 }
 
+impl Exchange {
+    /// A request that has found its route.
+    #[must_use]
+    pub fn new(target: usize, cookies: Rest) -> Self {
+        Self {
+            target,
+            sessions: SmallVec::new(),
+            told: SmallVec::new(),
+            inject: Fields::new(),
+            cookies,
+            tried: SmallVec::new(),
+            resent: 0,
+            committed: false,
+            set_cookies: SmallVec::new(),
+            event: None,
+        }
+    }
+}
+
 /// One request.
 #[derive(Debug)]
 pub struct Context {
@@ -111,8 +130,8 @@ pub struct Context {
     pub listener: Option<Arc<ListenerOptions>>,
     /// Set once a route has been found and its sessions are known. Boxed: the hooks' futures are moved around a lot.
     pub exchange: Option<Box<Exchange>>,
-    /// Headers of the client in our name space.
-    pub spoofed: SmallVec<[HeaderName; 1]>,
+    /// What the fields of the request tell at a glance.
+    pub survey: Survey,
     /// Bytes of the body that have come.
     pub body_bytes: u64,
     /// Why we answer ourselves.

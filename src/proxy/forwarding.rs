@@ -1,18 +1,27 @@
 //! What a proxy owes to the next hop: names of the client, `Via`, no hop-by-hop fields (HF4, HF5, HF11, HI10).
 
+use super::admission::is_claim;
 use super::options::{HeaderEdits, Network};
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRAILER, UPGRADE, VIA};
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRAILER, UPGRADE};
 use pingora::http::{RequestHeader, ResponseHeader};
 use std::net::IpAddr;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Fields that end at the next hop.
+const ONE_HOP: [HeaderName; 5] = [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRAILER, UPGRADE];
+
+/// Whether a field of an answer ends here.
+#[must_use]
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+    ONE_HOP.contains(name)
+}
 
 /// Who asks, and how.
 #[derive(Clone, Copy, Debug)]
@@ -36,28 +45,29 @@ impl Client {
 
 /// Tells the backend who asks. What a client claims about itself is removed, unless it is a listed proxy (HI10).
 ///
+/// `claims`: the request has such claims at all.
+///
 /// # Errors
 /// When a value cannot be a header; ours always can.
-pub fn announce(request: &mut RequestHeader, client: Client) -> pingora::Result<()> {
-    let claimed = if client.is_trusted { request.headers.get(X_FORWARDED_FOR).cloned() } else { None };
-    if !client.is_trusted {
+pub fn announce(request: &mut RequestHeader, client: Client, claims: bool) -> pingora::Result<()> {
+    let believed = claims && client.is_trusted;
+    if claims && !believed {
         remove_claims(request);
     }
     if let Some(address) = client.address {
         let address = address.to_canonical();
-        let chain = match claimed.as_ref().and_then(|claimed| claimed.to_str().ok()) {
+        let claimed = believed.then(|| request.headers.get(X_FORWARDED_FOR)).flatten();
+        let chain = match claimed.and_then(|claimed| claimed.to_str().ok()) {
             Some(claimed) => format!("{claimed}, {address}"),
             None => address.to_string(),
         };
         request.insert_header("X-Forwarded-For", chain)?;
     }
-    if !request.headers.contains_key(X_FORWARDED_PROTO) {
-        request.insert_header(
-            "X-Forwarded-Proto",
-            HeaderValue::from_static(if client.is_secure { "https" } else { "http" }),
-        )?;
+    if !(believed && request.headers.contains_key(X_FORWARDED_PROTO)) {
+        let scheme = if client.is_secure { "https" } else { "http" };
+        request.insert_header("X-Forwarded-Proto", HeaderValue::from_static(scheme))?;
     }
-    if !request.headers.contains_key(X_FORWARDED_HOST)
+    if !(believed && request.headers.contains_key(X_FORWARDED_HOST))
         && let Some(host) = request.headers.get(HOST).cloned()
     {
         request.insert_header("X-Forwarded-Host", host)?;
@@ -68,15 +78,10 @@ pub fn announce(request: &mut RequestHeader, client: Client) -> pingora::Result<
 }
 
 fn remove_claims(request: &mut RequestHeader) {
-    let claim = |name: &&HeaderName| {
-        let name = name.as_str();
-        name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip")
-    };
-    let claims: Vec<HeaderName> = request.headers.keys().filter(claim).cloned().collect();
+    let claims: Vec<HeaderName> = request.headers.keys().filter(|name| is_claim(name.as_str())).cloned().collect();
     for name in &claims {
         request.remove_header(name);
     }
-    debug_assert!(!request.headers.contains_key(X_REAL_IP));
 }
 
 /// Repairs what pingora would forward as it came: repeated content lengths, invitations to HTTP/2.
@@ -113,7 +118,7 @@ pub fn remove_hop_by_hop(response: &mut ResponseHeader) {
             !matches!(name.as_str(), "transfer-encoding" | "content-length" | "set-cookie" | "cache-control")
         })
         .collect();
-    for name in nominated.iter().chain(&[CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRAILER, UPGRADE]) {
+    for name in nominated.iter().chain(&ONE_HOP) {
         if response.headers.contains_key(name) {
             response.remove_header(name);
         }
@@ -142,14 +147,6 @@ pub fn edit_response(response: &mut ResponseHeader, edits: &HeaderEdits) -> ping
     edits.set.iter().try_for_each(|(name, value)| response.insert_header(name, value.clone()).map(drop))
 }
 
-/// The client's way to us, as its own headers tell it, for a listed proxy.
-#[must_use]
-pub fn came_over_tls(headers: &HeaderMap) -> bool {
-    headers.get(X_FORWARDED_PROTO).is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"))
-}
-
-const _: HeaderName = VIA;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,7 +173,7 @@ mod tests {
             ("Forwarded", "for=1.2.3.4"),
             ("X-Real-IP", "1.2.3.4"),
         ]);
-        announce(&mut request, client(&[])).unwrap();
+        announce(&mut request, client(&[]), true).unwrap();
         let get = |name: &str| request.headers.get(name).map(|value| value.to_str().unwrap());
         assert_eq!(get("x-forwarded-for"), Some("10.0.0.9"));
         assert_eq!(get("x-forwarded-proto"), Some("http"));
@@ -188,7 +185,7 @@ mod tests {
     #[test]
     fn a_listed_proxy_is_believed() {
         let mut request = request(&[("Host", "a"), ("X-Forwarded-For", "1.2.3.4"), ("X-Forwarded-Proto", "https")]);
-        announce(&mut request, client(&[Network { address: "10.0.0.0".parse().unwrap(), bits: 8 }])).unwrap();
+        announce(&mut request, client(&[Network { address: "10.0.0.0".parse().unwrap(), bits: 8 }]), true).unwrap();
         assert_eq!(request.headers.get("x-forwarded-for").unwrap(), "1.2.3.4, 10.0.0.9");
         assert_eq!(request.headers.get("x-forwarded-proto").unwrap(), "https");
     }

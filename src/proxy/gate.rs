@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep};
 
 /// Connections that stand, over all listeners, and how many may.
 #[derive(Debug)]
@@ -106,8 +106,7 @@ pub struct Gated {
     inner: Stream,
     listener: Arc<ListenerOptions>,
     phase: AtomicU8,
-    deadline: Option<Instant>,
-    /// Armed only when a header does not come in one piece.
+    /// Armed only when a header does not come in one piece, at the first read after its first byte.
     timer: Option<Pin<Box<Sleep>>>,
     /// What goes out in place of pingora's own answer, and how much of it has.
     substitute: Option<(Vec<u8>, usize)>,
@@ -117,7 +116,7 @@ pub struct Gated {
 impl Gated {
     fn new(inner: Stream, listener: Arc<ListenerOptions>, place: Place) -> Self {
         let phase = AtomicU8::new(Phase::Idle as u8);
-        Self { inner, listener, phase, deadline: None, timer: None, substitute: None, _place: place }
+        Self { inner, listener, phase, timer: None, substitute: None, _place: place }
     }
 
     /// The gate of a client's connection.
@@ -148,10 +147,11 @@ impl Gated {
 
     /// Whether the header section has taken too long (HF14).
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(deadline) = self.deadline.filter(|_| self.phase.load(Ordering::Relaxed) == Phase::Header as u8) else {
+        if !self.is(Phase::Header) {
             return false;
-        };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        }
+        let limit = self.listener.header_timeout;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
         timer.as_mut().poll(cx).is_ready()
     }
 
@@ -185,7 +185,6 @@ impl AsyncRead for Gated {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
         if buf.filled().len() > before && self.is(Phase::Idle) {
-            self.deadline = Some(Instant::now() + self.listener.header_timeout);
             self.timer = None;
             self.phase.store(Phase::Header as u8, Ordering::Relaxed);
         }

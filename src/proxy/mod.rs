@@ -30,9 +30,9 @@ mod answer;
 use crate::clock::Clock;
 use crate::cookie::header::{Rest, split};
 use crate::manager::Presented;
-use crate::session::{State, View};
+use crate::session::State;
 use crate::wire::Allowance;
-use crate::wire::request::{Fields, Live, Told};
+use admission::Survey;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -48,7 +48,6 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session as Downstream};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, ErrorType, Result};
 use reply::Failure;
-use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -81,14 +80,15 @@ impl Proxy {
     async fn admit(&self, downstream: &Downstream, ctx: &mut Context) -> Result<Box<Exchange>> {
         let snapshot = Arc::clone(&ctx.snapshot);
         let request = downstream.req_header();
+        ctx.survey = Survey::of(request, &snapshot.reserved);
         if let Some(listener) = &ctx.listener {
             let header_bytes = downstream.to_h1_raw().len();
-            let checked = admission::check(request, header_bytes, listener, snapshot.options.max_body_bytes);
+            let most = snapshot.options.max_body_bytes;
+            let checked = admission::check(request, &ctx.survey, header_bytes, listener, most);
             checked.map_err(|failure| ctx.fail(failure))?;
         }
-        ctx.spoofed = request.headers.keys().filter(|name| snapshot.reserved.has(name.as_str())).cloned().collect();
-        if !ctx.spoofed.is_empty() {
-            self.spoof_log.report(downstream, &ctx.spoofed);
+        if !ctx.survey.spoofed.is_empty() {
+            self.spoof_log.report(downstream, &ctx.survey.spoofed);
             if snapshot.options.alias_headers == AliasHeaders::Reject {
                 return Err(ctx.fail(Failure::BadRequest(400)));
             }
@@ -97,12 +97,13 @@ impl Proxy {
         let target = *found.ok_or_else(|| ctx.fail(Failure::NoRoute))?;
         let route = &snapshot.targets[target];
 
-        let now = self.clock.now();
         let lines = request.headers.get_all(COOKIE).iter().map(http::HeaderValue::as_bytes);
         let cookies = split(lines, &snapshot.cookie_names);
-        let mut sessions = SmallVec::new();
-        let mut told: SmallVec<[Told; 1]> = SmallVec::new();
-        let mut inject = Fields::new();
+        let mut exchange = Box::new(Exchange::new(target, cookies.rest));
+        if route.sessions.is_empty() {
+            return Ok(exchange);
+        }
+        let now = self.clock.now();
         let mut allowance = Allowance::new(snapshot.upstreams[route.upstream].options().profile.budget);
         for used in &route.sessions {
             let policy = &snapshot.policies[used.policy];
@@ -111,29 +112,11 @@ impl Proxy {
                 access::report_unknown_session(policy.manager.options(), &error);
                 ctx.fail(Failure::SessionUnknown)
             })?;
-            let view = session.snapshot().and_then(|snapshot| View::parse(&snapshot.bytes).ok());
-            let live = view.as_ref().zip(session.snapshot()).map(|(view, snapshot)| Live {
-                view,
-                deadline: snapshot.deadline,
-                absolute_deadline: policy.manager.absolute_deadline(view),
-            });
-            let spoken = policy.voice.speak(&mut inject, &mut allowance, session.state(), live, &used.rights.read, now);
-            drop(view);
-            told.push(spoken.unwrap_or_default());
-            sessions.push(session);
+            let told = answer::tell(policy, &session, used, &mut exchange.inject, &mut allowance, now);
+            exchange.told.push(told);
+            exchange.sessions.push(session);
         }
-        Ok(Box::new(Exchange {
-            target,
-            sessions,
-            told,
-            inject,
-            cookies: cookies.rest,
-            tried: SmallVec::new(),
-            resent: 0,
-            committed: false,
-            set_cookies: SmallVec::new(),
-            event: None,
-        }))
+        Ok(exchange)
     }
 
     fn client(downstream: &Downstream, ctx: &Context) -> Client {
@@ -154,7 +137,7 @@ impl ProxyHttp for Proxy {
             started: Instant::now(),
             listener: None,
             exchange: None,
-            spoofed: SmallVec::new(),
+            survey: Survey::default(),
             body_bytes: 0,
             failure: None,
             _in_flight: self.in_flight.enter(),
@@ -222,16 +205,18 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         let Some(exchange) = &ctx.exchange else { return Err(unrouted()) };
         let route = &ctx.snapshot.targets[exchange.target];
-        for name in &ctx.spoofed {
+        for name in &ctx.survey.spoofed {
             request.remove_header(name); // HI1: first of all
         }
-        forwarding::repair(request)?;
+        if ctx.survey.needs_repair {
+            forwarding::repair(request)?;
+        }
         match &exchange.cookies {
             Rest::Untouched => {}
             Rest::Nothing => drop(request.remove_header(&COOKIE)),
             Rest::Line(line) => request.insert_header("Cookie", line.as_slice())?,
         }
-        forwarding::announce(request, Self::client(downstream, ctx))?;
+        forwarding::announce(request, Self::client(downstream, ctx), ctx.survey.claims)?;
         answer::strip_prefix(request, route)?;
         if let Some(server) = exchange.tried.last()
             && let Some(host) = ctx.snapshot.upstreams[route.upstream].host(*server)
@@ -275,11 +260,18 @@ impl ProxyHttp for Proxy {
             }
             _ => None,
         };
-        answer::strip(&snapshot, response); // HI7: whatever the status, whatever the route
-        forwarding::remove_hop_by_hop(response);
+        let inspected = answer::strip(&snapshot, response); // HI7: whatever the status, whatever the route
         let (Some(heard), Some(exchange)) = (heard, &mut ctx.exchange) else { return Ok(()) };
-        let committed = answer::commit(&snapshot, exchange, heard, downstream, response, self.clock.now()).await;
-        let personal = committed.map_err(|failure| ctx.fail(failure))?;
+        let personal = if answer::is_quiet(&snapshot, exchange, &heard, self.clock.now()) {
+            answer::personal(exchange, false)
+        } else {
+            // Boxed: the ordinary answer must not pay for the size of this future.
+            let commit = answer::commit(&snapshot, exchange, heard, downstream, response, self.clock.now());
+            Box::pin(commit).await.map_err(|failure| ctx.fail(failure))?
+        };
+        if personal == caching::Personal::No && !inspected.varies {
+            return Ok(());
+        }
         caching::mark(response, personal, &snapshot.reserved)
     }
 

@@ -1,0 +1,98 @@
+//! The session manager, from the cookies that come to the cookies that go, by a clock that the tests move.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
+
+mod browser;
+mod ids;
+mod life;
+mod races;
+mod support;
+
+use cloakroom::codec::{AtRest, TokenMode};
+use support::{House, Keeper};
+
+/// One module of tests for each way to keep sessions. A test that is missing here is dead code, which the build refuses.
+macro_rules! kept {
+    ($way:ident = $keeper:expr; $($module:ident :: $test:ident,)*) => {
+        mod $way {
+            use super::*;
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $test() {
+                    $module::$test(House::new($keeper)).await;
+                }
+            )*
+        }
+    };
+}
+
+macro_rules! in_a_store {
+    ($($tests:tt)*) => {
+        kept! { store_plain = Keeper::Store(AtRest::Plain); $($tests)* }
+        kept! { store_sealed = Keeper::Store(AtRest::Sealed); $($tests)* }
+    };
+}
+
+macro_rules! in_the_browser {
+    ($($tests:tt)*) => {
+        kept! { browser_sealed = Keeper::Browser(TokenMode::Sealed); $($tests)* }
+        kept! { browser_signed = Keeper::Browser(TokenMode::Signed); $($tests)* }
+    };
+}
+
+in_a_store! {
+    life::reading_creates_nothing,
+    life::a_forged_cookie_costs_no_store_call_and_goes_away,
+    life::the_browser_hears_of_a_session_only_when_its_copy_must_change,
+    life::a_destroyed_session_is_over_for_every_copy_of_its_cookie,
+    life::the_next_batch_after_the_end_begins_a_session_under_a_new_id,
+    life::a_farewell_message_goes_into_a_new_session,
+    life::a_session_ends_when_nobody_used_it_for_the_idle_time,
+    life::a_session_ends_at_its_absolute_time_however_active_it_is,
+    life::a_shorter_absolute_time_ends_sessions_that_began_before,
+    life::a_login_restarts_the_absolute_time,
+    life::a_clock_that_steps_back_revives_nothing,
+    life::use_is_written_down_at_most_every_interval,
+    life::a_refused_batch_changes_nothing_and_is_loud,
+    life::a_refusal_that_is_delivered_is_told_once,
+    life::a_record_that_cannot_be_read_is_no_session,
+    life::an_answer_finds_a_record_damaged_since_its_request_and_sets_no_cookie,
+    life::a_dead_cookie_on_a_path_of_its_own_is_no_obstacle,
+    life::an_owner_ends_the_others_or_all,
+    life::ending_the_others_spares_the_session_that_moves_in_the_same_answer,
+    life::a_cookie_that_moves_to_another_path_leaves_none_behind,
+    ids::a_login_renews_the_id_and_the_old_one_is_dead_at_once,
+    ids::a_late_answer_leaves_the_cookie_of_a_login_alone,
+    ids::an_old_id_leads_to_the_new_one_for_the_grace,
+    ids::no_answer_prolongs_the_grace,
+    ids::two_changes_of_the_id_within_the_grace_are_a_chain,
+    ids::a_page_whose_every_part_changes_the_id_loses_nothing,
+    ids::without_grace_the_old_id_is_dead_at_once,
+    ids::a_logout_through_the_old_id_ends_the_session,
+    ids::a_ticket_of_an_older_key_is_issued_again_on_sight,
+    ids::a_late_answer_under_an_older_key_hands_out_the_newest_id_or_none,
+    races::a_hundred_parallel_answers_lose_nothing,
+    races::parallel_answers_that_change_the_id_lose_nothing,
+    races::a_logout_among_parallel_answers_leaves_no_id_alive,
+    races::a_late_answer_revives_no_session,
+    races::a_late_login_begins_a_session_of_its_own,
+    races::a_condition_is_decided_on_the_newest_record,
+    races::a_value_that_only_the_old_copy_held_is_still_a_change,
+    races::a_new_id_takes_along_what_was_written_meanwhile,
+    races::a_write_answered_too_late_took_place_once,
+    races::a_write_of_unknown_outcome_is_an_error_if_anything_was_asked,
+}
+
+in_the_browser! {
+    browser::a_session_is_a_cookie_and_no_store_is_asked,
+    browser::a_session_grows_into_pieces_and_shrinks_without_leftovers,
+    browser::a_session_that_is_too_large_is_refused_whole,
+    browser::a_session_ends_by_our_clock,
+    browser::the_end_removes_every_piece,
+    browser::use_is_written_down_at_most_every_interval,
+    browser::a_dead_cookie_on_a_path_of_its_own_is_no_obstacle,
+    browser::a_session_under_an_older_key_is_issued_again_on_sight,
+    browser::what_does_not_verify_is_no_session_and_goes_away,
+    browser::nobody_ends_the_sessions_of_other_browsers,
+    browser::a_cookie_that_moves_to_another_path_leaves_none_behind,
+}
