@@ -1,6 +1,6 @@
 //! Which route takes a request: the first whose host, path and methods fit, in the order of the file.
 //!
-//! Paths are compared as a backend may read them, not as they are spelled (see [`mod@reading`]); what is forwarded is
+//! Paths are compared as a backend may read them, not as they are spelled (see `route/reading.rs`); what is forwarded is
 //! always the path as it came.
 
 mod pattern;
@@ -8,6 +8,7 @@ mod reading;
 mod shadow;
 
 pub use pattern::{Host, PathPattern, PatternProblem, parse_method};
+pub use reading::strip_prefix;
 pub use shadow::shadowed;
 
 use http::Method;
@@ -39,7 +40,7 @@ impl Matcher {
         self.hosts.is_empty() || self.hosts.iter().any(|pattern| pattern.matches(host))
     }
 
-    /// `GET` brings `HEAD` along: they are one resource (RFC 9110, section 9.3.2), and one must not lead past the other.
+    /// `GET` brings `HEAD` along: both ask for the same (RFC 9110, section 9.3.2), and one must not lead past the other.
     fn has_method(&self, method: &Method) -> bool {
         let taken = |ours: &Method| ours == method || (*ours == Method::GET && *method == Method::HEAD);
         self.methods.is_empty() || self.methods.iter().any(taken)

@@ -1,5 +1,7 @@
 //! `cloakroom demo` as a person uses it: started, walked through in every language, ended, and nothing left behind.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

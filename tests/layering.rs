@@ -1,5 +1,7 @@
 //! The order of the layers: a module names only modules of earlier rows, and siblings are strangers.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

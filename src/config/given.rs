@@ -45,6 +45,7 @@ macro_rules! schema_of_inner {
 }
 schema_of_inner!(At);
 schema_of_inner!(Given);
+schema_of_inner!(Section);
 
 /// What the file says about one setting: nothing, or a value.
 #[derive(Clone, Debug)]
@@ -100,6 +101,33 @@ impl<T> Given<T> {
     /// Whether the file says something.
     pub const fn is_given(&self) -> bool {
         self.0.is_some()
+    }
+}
+
+/// A table. What serde derives would take a list for one too, its items for the settings in the order of the code.
+#[derive(Clone, Debug, Default)]
+pub struct Section<T>(T);
+
+impl<T> std::ops::Deref for Section<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Section<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Table<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Table<T> {
+            type Value = Section<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Section<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Section)
+            }
+        }
+        deserializer.deserialize_map(Table(PhantomData))
     }
 }
 

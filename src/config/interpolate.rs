@@ -14,12 +14,15 @@ use std::path::{Path, PathBuf};
 /// The largest file that is taken into a value.
 const MAX_FILE: u64 = 1 << 20;
 
+/// What the variables of an environment hold.
+pub type Environment = Box<dyn Fn(&str) -> Option<String>>;
+
 /// What a file may refer to outside itself.
 pub struct Surroundings {
     /// What relative paths are relative to: the directory of the file.
     pub directory: PathBuf,
     /// The environment.
-    pub env: Box<dyn Fn(&str) -> Option<String>>,
+    pub env: Environment,
     /// The present moment, for keys that retire.
     pub now: Timestamp,
 }

@@ -1,11 +1,11 @@
 //! The configuration: the file as written becomes what the rest of the program is told.
 //!
 //! `file` mirrors the file, `read` reports what is wrong with single settings, `resolve` decides everything that spans
-//! several. All problems of a file are reported at once. No component below knows TOML; this one knows every component's
-//! options and none of their work.
+//! several. All problems of a file are reported at once. No component below knows TOML; this one knows the options of
+//! every component and none of their work.
 
 pub mod defaults;
-pub mod file;
+mod file;
 mod given;
 mod interpolate;
 mod nearest;
@@ -14,21 +14,23 @@ mod read;
 mod resolve;
 mod show;
 mod unit;
-pub mod word;
+mod word;
 
 pub use interpolate::Surroundings;
 pub use nearest::suggestion;
 pub use problem::{Label, Problem, Problems, Severity, Source};
-pub use show::{schema, show};
-pub use unit::{Period, Size};
+pub use show::schema;
+pub use unit::{Fault, Period, Size};
 pub use word::LogFormat;
 
+use crate::clock::Timestamp;
 use crate::manager::PolicyOptions;
 use crate::proxy::options::{ListenerOptions, ProxyOptions, RouteOptions, UpstreamOptions};
 use crate::secret::Secret;
 use crate::store::disk::DiskOptions;
 use crate::store::memory::MemoryLimits;
 use crate::wire::HeaderOptions;
+use cookie::time::{Date as Day, OffsetDateTime};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -47,7 +49,7 @@ pub struct Config {
     pub listeners: Vec<ListenerOptions>,
     /// Where they go: at least one.
     pub upstreams: Vec<UpstreamOptions>,
-    /// The first seals, all open. Empty: the file has none, and what is sealed lasts until the process ends.
+    /// The first seals, all open. Empty: the file has none, and the server makes one of its own.
     pub keys: Vec<KeyOptions>,
     /// The stores that a policy uses.
     pub stores: Vec<StoreOptions>,
@@ -102,6 +104,16 @@ pub struct Date {
     pub month: u8,
     /// The day of the month, from 1.
     pub day: u8,
+}
+
+impl Date {
+    /// The day of a moment, in UTC.
+    #[must_use]
+    pub fn of(now: Timestamp) -> Self {
+        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let day = OffsetDateTime::from_unix_timestamp(seconds).map_or(Day::MAX, OffsetDateTime::date);
+        Self { year: u16::try_from(day.year()).unwrap_or(u16::MAX), month: day.month().into(), day: day.day() }
+    }
 }
 
 impl fmt::Display for Date {
@@ -163,7 +175,8 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
     parse_file(&text, &label, Some(path), &Surroundings::of_process(directory))
 }
 
-/// Reads a text that comes from no file; `label` is what problems call it, relative paths begin in the working directory.
+/// Reads a text that comes from no file; `label` is what problems call it. Relative paths begin in the working
+/// directory.
 ///
 /// # Errors
 /// All [`Problems`] of the text at once.
@@ -194,5 +207,17 @@ fn parse_file(text: &str, label: &str, path: Option<&Path>, around: &Surrounding
             Ok(Config { path: path.map(Into::into), warnings, source, ..config })
         }
         _ => Err(Problems::new(source, problems)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_has_its_day() {
+        assert_eq!(Date::of(Timestamp::from_millis(1_798_675_200_000)).to_string(), "2026-12-31");
+        assert_eq!(Date::of(Timestamp::default()).to_string(), "1970-01-01");
+        assert_eq!(Date::of(Timestamp::NEVER).to_string(), "9999-12-31");
     }
 }

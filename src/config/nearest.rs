@@ -3,11 +3,16 @@
 /// The name nearest to `text`, if one is near enough to be meant.
 pub fn nearest<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let text = text.to_lowercase();
-    let near = |name: &&str| (distance(&text, &name.to_lowercase()), name.len());
-    let best = names.into_iter().min_by_key(near)?;
+    let names: Vec<&str> = names.into_iter().collect();
+    let near = |name: &&&str| (distance(&text, &name.to_lowercase()), name.len());
+    let best = *names.iter().min_by_key(near)?;
     let limit = (text.chars().count().max(best.chars().count()) / 3).max(1);
-    let inside = text.len() >= 4 && (best.starts_with(&text) || text.starts_with(best));
-    (near(&best).0 <= limit || inside).then_some(best)
+    if near(&&best).0 <= limit {
+        return Some(best);
+    }
+    // `absolute` is far from `absolute_timeout`, and means it all the same.
+    let begins = |name: &&&str| text.len() >= 4 && (name.starts_with(&text) || text.starts_with(**name));
+    names.iter().find(begins).copied()
 }
 
 /// `did you mean ..`, or else the list of what there is.

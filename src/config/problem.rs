@@ -126,6 +126,10 @@ impl Source {
         self.hidden.extend(spans);
     }
 
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Where a place begins: line, column in characters, both from 1.
     fn position(&self, offset: usize) -> (usize, usize) {
         let before = &self.text[..self.text.floor_char_boundary(offset)];
@@ -194,7 +198,8 @@ impl Problems {
             if index > 0 {
                 text.push('\n');
             }
-            self.render_one(problem, colour, &mut text).expect("writing to a string cannot fail");
+            // Writing to a string cannot fail.
+            self.render_one(problem, colour, &mut text).unwrap_or_default();
         }
         let counted = |severity: Severity| match self.count(severity) {
             0 => None,

@@ -1,7 +1,7 @@
 //! From text to [`File`]: everything that is wrong with single settings, at once.
 //!
-//! The reader of TOML stops at its first error. So an error is written down, what caused it is taken out of the tree, and
-//! the tree is read again, until nothing is left to complain about.
+//! The reader of TOML stops at its first error. So an error is written down, what caused it is taken out of the tree,
+//! and the tree is read again, until nothing is left to complain about.
 
 use super::file::File;
 use super::given::Span;
@@ -60,13 +60,14 @@ pub fn read(text: &str, around: &Surroundings) -> Found {
         let place = if place.is_empty() { place.start.saturating_sub(1)..place.start.max(1) } else { place };
         found.problems.push(Problem::error("config::syntax", error.message()).at(place));
     }
+    let broken_lines: Vec<usize> = found.problems.iter().map(|problem| line(text, problem)).collect();
     let mut root = DeValue::Table(tree.into_inner());
     let mut failed = Vec::new();
     insert(&mut root, &mut Vec::new(), 0..0, around, &mut found, &mut failed);
-    for path in failed {
+    // The last first: what is taken out of a list moves what comes after it.
+    for path in failed.into_iter().rev() {
         found.take_out(&mut root, path);
     }
-    let lines: Vec<usize> = found.problems.iter().map(|problem| line(text, problem)).collect();
     while found.problems.len() < MAX_PROBLEMS {
         let DeValue::Table(table) = root.clone() else { break };
         let error = match File::deserialize(toml::Deserializer::from(Spanned::new(0..0, table))) {
@@ -84,9 +85,10 @@ pub fn read(text: &str, around: &Surroundings) -> Found {
             break;
         };
         let (problem, meant) = describe(error.message(), &path, at(&root, &path));
-        let problem = problem.at(span.clone()).label(if unknown { stranger(&path) } else { String::new() });
+        let problem = problem.at(span);
+        let problem = if unknown { problem.label(stranger(&path)) } else { problem };
         // What stands on a line that is no TOML may not be what was written.
-        if !lines.contains(&line(text, &problem)) {
+        if !broken_lines.contains(&line(text, &problem)) {
             found.problems.push(problem);
         }
         if let (Some(meant), [table @ .., _]) = (meant, path.as_slice()) {
@@ -97,11 +99,10 @@ pub fn read(text: &str, around: &Surroundings) -> Found {
     found
 }
 
+/// The line on which a problem stands, from 0.
 fn line(text: &str, problem: &Problem) -> usize {
-    problem
-        .span
-        .as_ref()
-        .map_or(0, |span| text.as_bytes()[..span.start.min(text.len())].iter().filter(|b| **b == b'\n').count())
+    let start = problem.span.as_ref().map_or(0, |span| span.start);
+    text.get(..start).map_or(0, |before| before.matches('\n').count())
 }
 
 impl Found {
@@ -233,7 +234,8 @@ fn describe(message: &str, path: &[Step], value: Option<&DeValue<'_>>) -> (Probl
         return (Problem::error("config::invalid_value", format!("{name} {place}: {message}")), None);
     };
     let expected = match expected {
-        "u16" | "u32" | "u64" | "usize" => "a whole number",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" | "u64" | "usize" => "a whole number, 0 or more",
         "a boolean" => "`true` or `false`",
         "a sequence" => "a list",
         "a TOML datetime" => "a date such as `2026-12-31`",
@@ -297,7 +299,9 @@ fn stranger(path: &[Step]) -> String {
         ["routes", "on_missing", ..] => "an answer",
         ["routes", "request_headers" | "response_headers", ..] => "header edits",
         ["routes", ..] => "a route",
-        _ => "this section",
+        ["failure", ..] => "failures",
+        ["limits", ..] => "the limits",
+        _ => "the log",
     };
     format!("not a setting of {what}")
 }

@@ -2,6 +2,7 @@
 //!
 //! Each part returns what it could make of its section and reports what it could not; only the whole is refused.
 
+mod collisions;
 mod cookie;
 mod headers;
 mod key;
@@ -100,11 +101,10 @@ pub(super) fn resolve(
     let listeners = listener::listeners(&file.listeners, to);
     let upstreams = upstream::upstreams(&file.upstreams, to);
     let keys = key::keys(&file.keys, to);
-    let stores = store::stores(&file.stores, &server.state_dir, to);
+    let stores = store::stores(file, &server.state_dir, to);
     let policies = policy::policies(file, &stores, to);
     let routes = route::routes(file, &policies, to);
-    headers::across(file, &policies, &routes, to);
-    key::needed(file, &policies, to);
+    collisions::across(file, &policies, &routes, to);
     let proxy = proxy(file, to);
     let level = file.log.level.value();
     let format = file.log.format.value();

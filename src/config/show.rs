@@ -1,8 +1,161 @@
-//! Placeholder.
+//! The file shown again: without its secrets, and with every default that holds in it; and what a file may say at all.
 
-/// x
-pub fn schema() -> serde_json::Value {
-    schemars::schema_for!(super::file::File).into()
+use super::defaults::{Setting, settings};
+use super::file::File;
+use super::{Config, Period, Policy, Size, StoreKind};
+use schemars::generate::SchemaSettings;
+use serde_json::Value as Json;
+use std::time::Duration;
+use toml::{Table, Value};
+
+/// What stands in the place of a secret.
+const MASK: &str = "***";
+
+impl Config {
+    /// The file as TOML: what it says, or with `effective` everything that holds.
+    ///
+    /// What a value takes from elsewhere is not shown, only that it does; keys that stand in the file are masked.
+    #[must_use]
+    pub fn show(&self, effective: bool) -> String {
+        // The text has been read before, so that it is TOML.
+        let mut root: Table = self.source.text().parse().unwrap_or_default();
+        mask(&mut root);
+        if effective {
+            for store in &self.stores {
+                let kind = match store.kind {
+                    StoreKind::Memory(_) => "memory",
+                    StoreKind::Disk(_) => "disk",
+                };
+                let stores = section(&mut root, "stores");
+                section(stores, &store.name).entry("type").or_insert_with(|| kind.into());
+            }
+            for policy in &self.policies {
+                settle(section(section(&mut root, "sessions"), &policy.options.name), policy);
+            }
+            for setting in settings() {
+                fill(&mut root, &setting);
+            }
+        }
+        toml::to_string_pretty(&root).unwrap_or_default()
+    }
 }
-/// x
-pub fn show() {}
+
+/// Replaces the secrets that stand in the file itself.
+fn mask(table: &mut Table) {
+    for (name, value) in table.iter_mut() {
+        match value {
+            Value::String(text) if !text.contains("${") && (name == "secret" || text.contains("PRIVATE KEY")) => {
+                *text = MASK.into();
+            }
+            Value::Table(table) => mask(table),
+            Value::Array(items) => items.iter_mut().filter_map(Value::as_table_mut).for_each(mask),
+            _ => {}
+        }
+    }
+}
+
+fn section<'a>(table: &'a mut Table, name: &str) -> &'a mut Table {
+    let value = table.entry(name).or_insert_with(|| Value::Table(Table::new()));
+    if !value.is_table() {
+        *value = Value::Table(Table::new());
+    }
+    value.as_table_mut().expect("made a table above")
+}
+
+/// Defaults of a policy that depend on other settings.
+fn settle(session: &mut Table, Policy { options, .. }: &Policy) {
+    let time = |time: Duration| Value::String(Period(time).to_string());
+    let size = |bytes: usize| Value::String(Size(bytes as u64).to_string());
+    for (name, value) in [
+        ("touch_interval", time(options.expiry.touch_interval)),
+        ("max_idle_timeout", time(options.expiry.max_idle)),
+        ("max_absolute_timeout", time(options.expiry.max_absolute)),
+        ("max_session_bytes", size(options.limits.session_bytes)),
+        ("max_value_bytes", size(options.limits.value_bytes)),
+    ] {
+        session.entry(name).or_insert(value);
+    }
+    let cookie = section(session, "cookie");
+    let options = options.cookie.options();
+    cookie.entry("name").or_insert_with(|| options.name.as_str().into());
+    // `auto` is a question, and this is the answer.
+    cookie.insert("secure".into(), options.secure.into());
+}
+
+/// Writes a default wherever a file leaves its setting out.
+fn fill(root: &mut Table, setting: &Setting) {
+    let pattern = setting.pattern();
+    let fits = |table: &Table| match pattern.as_slice() {
+        ["stores", _, "path" | "sync"] => is_store(table, "disk"),
+        ["stores", _, "max_entries" | "max_bytes"] => is_store(table, "memory"),
+        ["stores", _, "protection"] => is_store(table, "cookie"),
+        ["routes", "on_missing", _] => table.contains_key("require") && !table.contains_key("on_missing"),
+        _ => true,
+    };
+    put(root, &pattern, &setting.value, &fits);
+}
+
+fn is_store(table: &Table, kind: &str) -> bool {
+    table.get("type").and_then(Value::as_str) == Some(kind)
+}
+
+fn put(table: &mut Table, pattern: &[&str], value: &Value, fits: &dyn Fn(&Table) -> bool) {
+    let each = |tables: &mut dyn Iterator<Item = &mut Value>, rest: &[&str]| {
+        for table in tables.filter_map(Value::as_table_mut).filter(|table| fits(table)) {
+            put(table, rest, value, fits);
+        }
+    };
+    match pattern {
+        [] => {}
+        [last] => drop(table.entry(*last).or_insert_with(|| value.clone())),
+        ["*", rest @ ..] => each(&mut table.iter_mut().map(|(_, value)| value), rest),
+        [step, rest @ ..] => match table.entry(*step).or_insert_with(|| Value::Table(Table::new())) {
+            Value::Array(items) => each(&mut items.iter_mut(), rest),
+            Value::Table(table) => put(table, rest, value, fits),
+            _ => {}
+        },
+    }
+}
+
+/// A JSON Schema of the file, with its defaults.
+#[must_use]
+pub fn schema() -> Json {
+    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<File>().to_value();
+    for setting in settings() {
+        let Ok(value) = serde_json::to_value(&setting.value) else { continue };
+        if let Some(place) = place(&schema, &setting.pattern()).and_then(|pointer| schema.pointer_mut(&pointer)) {
+            place["default"] = value;
+        }
+    }
+    schema
+}
+
+/// Where the schema describes a setting, as a JSON pointer.
+fn place(schema: &Json, pattern: &[&str]) -> Option<String> {
+    let mut pointer = String::new();
+    for step in pattern {
+        pointer = follow(schema, pointer);
+        pointer = match *step {
+            "*" => pointer + "/additionalProperties",
+            step => format!("{pointer}/properties/{step}"),
+        };
+        schema.pointer(&pointer)?;
+    }
+    Some(pointer)
+}
+
+/// Steps over references, into the items of lists, and into the long form of what has a short one.
+fn follow(schema: &Json, mut pointer: String) -> String {
+    loop {
+        let Some(node) = schema.pointer(&pointer) else { return pointer };
+        if let Some(target) = node.get("$ref").and_then(Json::as_str) {
+            pointer = target.trim_start_matches('#').into();
+        } else if node.get("items").is_some() {
+            pointer.push_str("/items");
+        } else if node.pointer("/anyOf/1").is_some() {
+            pointer.push_str("/anyOf/1");
+        } else {
+            return pointer;
+        }
+    }
+}

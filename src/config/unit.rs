@@ -56,7 +56,9 @@ impl Period {
 impl fmt::Display for Period {
     /// In the largest unit that is exact.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        show(f, u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX), &MILLIS[..4], "0s")
+        // Days only from two on: `24h` reads better than `1d`.
+        let units = if self.0 < Duration::from_secs(2 * 86_400) { &MILLIS[..4] } else { &MILLIS };
+        show(f, u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX), units, "0s")
     }
 }
 
@@ -68,7 +70,7 @@ impl Size {
     /// Reads a number of bytes.
     ///
     /// # Errors
-    /// [`Fault`] for a missing or unknown unit; `K`, `KB` and `kB` are unknown, since they mean different things to different people.
+    /// [`Fault`] for a missing or unknown unit; `K`, `KB` and `kB` are unknown, since not everybody means the same.
     pub fn parse(text: &str) -> Result<Self, Fault> {
         match amount(text, &BYTES, "a size", "4KiB")? {
             Some(bytes) if i64::try_from(bytes).is_ok() => Ok(Self(bytes)),
@@ -171,6 +173,7 @@ mod tests {
             assert_eq!(Period::parse(&shown), Period::parse(text), "{text}");
         }
         assert_eq!(Period::parse("1d").unwrap().to_string(), "24h");
+        assert_eq!(Period::parse("9600h").unwrap().to_string(), "400d");
         assert_eq!(Period::parse("30 m").unwrap().0, Duration::from_secs(1800));
         for text in ["3800B", "4KiB", "100MiB", "1GiB", "0B"] {
             assert_eq!(Size::parse(text).unwrap().to_string(), text);

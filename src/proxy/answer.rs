@@ -7,6 +7,7 @@ use super::reply::Failure;
 use super::{Downstream, access, forwarding, route};
 use crate::clock::Timestamp;
 use crate::manager::{CommitError, Consume, OnRefused, Permit, Session};
+use crate::route::strip_prefix;
 use crate::session::{Reading, Refusal, Refused, Shown, State, View};
 use crate::wire::Allowance;
 use crate::wire::request::{Fields, Live, Told};
@@ -230,17 +231,18 @@ fn shows_a_document(request: &RequestHeader, response: &ResponseHeader) -> bool 
     response.status.is_success() && html && navigates && !prefetch && !scripted && method
 }
 
-/// Cuts the route's prefix from the path; the rest, and the query, stay as they came (HF6).
-pub(super) fn strip_prefix(request: &mut RequestHeader, route: &RouteOptions) -> pingora::Result<()> {
-    let Some(prefix) = &route.strip_prefix else { return Ok(()) };
+/// The target without the route's prefix; its query, and the rest of its path, stay as they came (HF6).
+///
+/// `None` where the route cuts nothing; no route at all for a path that has the prefix only by one of the ways in which
+/// it can be read.
+pub(super) fn cut_target(request: &RequestHeader, route: &RouteOptions) -> Result<Option<Vec<u8>>, Failure> {
+    let Some(prefix) = &route.strip_prefix else { return Ok(None) };
     let target = request.raw_path();
-    let Some(rest) = target.strip_prefix(prefix.as_bytes()) else { return Ok(()) };
-    let target = match rest.first() {
-        Some(b'/') => rest.to_vec(),
-        None | Some(b'?') => [b"/", rest].concat(),
-        Some(_) => return Ok(()), // `/appendix` does not begin with the segment `/app`
-    };
-    request.set_raw_path(&target)
+    let end = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
+    let (path, query) = target.split_at(end);
+    let rest = std::str::from_utf8(path).ok().and_then(|path| strip_prefix(path, prefix)).ok_or(Failure::NoRoute)?;
+    let rest = if rest.is_empty() { "/" } else { rest };
+    Ok(Some([rest.as_bytes(), query].concat()))
 }
 
 /// The address of a redirection; `{path_and_query}` stands for the request's own, percent-encoded.

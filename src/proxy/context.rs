@@ -80,6 +80,8 @@ impl Drop for Entered {
 pub struct Exchange {
     /// The route, by its place in the snapshot.
     pub target: usize,
+    /// The request target for the backend, where the route cuts a prefix off.
+    pub cut_target: Option<Vec<u8>>,
     /// The sessions of the route, in the order of the file.
     pub sessions: SmallVec<[Session; 1]>,
     /// What the backend was told about each.
@@ -106,6 +108,7 @@ impl Exchange {
     pub fn new(target: usize, cookies: Rest) -> Self {
         Self {
             target,
+            cut_target: None,
             sessions: SmallVec::new(),
             told: SmallVec::new(),
             inject: Fields::new(),

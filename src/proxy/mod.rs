@@ -100,6 +100,7 @@ impl Proxy {
         let lines = request.headers.get_all(COOKIE).iter().map(http::HeaderValue::as_bytes);
         let cookies = split(lines, &snapshot.cookie_names);
         let mut exchange = Box::new(Exchange::new(target, cookies.rest));
+        exchange.cut_target = answer::cut_target(request, route).map_err(|failure| ctx.fail(failure))?;
         if route.sessions.is_empty() {
             return Ok(exchange);
         }
@@ -217,7 +218,9 @@ impl ProxyHttp for Proxy {
             Rest::Line(line) => request.insert_header("Cookie", line.as_slice())?,
         }
         forwarding::announce(request, Self::client(downstream, ctx), ctx.survey.claims)?;
-        answer::strip_prefix(request, route)?;
+        if let Some(target) = &exchange.cut_target {
+            request.set_raw_path(target)?;
+        }
         if let Some(server) = exchange.tried.last()
             && let Some(host) = ctx.snapshot.upstreams[route.upstream].host(*server)
         {

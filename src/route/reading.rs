@@ -1,8 +1,8 @@
 //! What a backend may make of a path.
 //!
 //! Routes decide who may go where, so a path is compared as a backend reads it: percent-decoded, without `.`, `..` and
-//! `//`. Backends differ: some take `%2F` and `\` for a slash, some cut `;parameters` off a segment (Tomcat), some merge
-//! slashes before they look at `..` and some after. A path that none of this concerns is read in place; a path that has
+//! `//`. Backends differ: some take `%2F` and `\` for a slash, some cut `;parameters` off a segment (Tomcat), some
+//! merge slashes before they look at `..` and some after. A path that none of this concerns is read in place; a path that has
 //! more than one reading leads somewhere only if all of them lead there.
 
 use smallvec::SmallVec;
@@ -53,6 +53,27 @@ pub(super) fn read(path: &[u8]) -> Reading<'_> {
         }
     }
     Reading::Ways(ways)
+}
+
+/// What is left of a path when a prefix is cut off: empty, or a path of its own. The prefix may be spelled in any way.
+///
+/// `None` when the path does not begin so as it stands: what leads to a route by `..` or `//` cannot be cut.
+#[must_use]
+pub fn strip_prefix<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
+    let is_whole = |rest: &&str| rest.is_empty() || rest.starts_with('/');
+    if is_plain(path.as_bytes()) {
+        return path.strip_prefix(prefix).filter(is_whole);
+    }
+    let end = path.match_indices('/').nth(prefix.matches('/').count()).map_or(path.len(), |(end, _)| end);
+    let (start, rest) = path.split_at(end);
+    let begins_so = decode(start.as_bytes())? == decode(prefix.as_bytes())?;
+    // `/x/../x/y` reads like `/x/y`, and cut off would be `/../x/y`.
+    let habit = Habit { slashes: true, parameters: true, merges: true };
+    let mut joined = decode(prefix.as_bytes())?;
+    if !rest.is_empty() {
+        joined.extend_from_slice(&resolve(&decode(rest.as_bytes())?, habit));
+    }
+    (begins_so && resolve(&decode(path.as_bytes())?, habit) == joined).then_some(rest)
 }
 
 /// Whether there is nothing to decode, to resolve or to doubt.
@@ -153,6 +174,27 @@ mod tests {
         check("/%00", &[]);
         check("/%2e%2E/x", &["/x"]);
         check("/%252e%252e/x", &["/%2e%2e/x"]);
+    }
+
+    #[test]
+    fn a_prefix_is_cut_off_however_it_is_spelled() {
+        for (path, prefix, expected) in [
+            ("/reports/a%2Fb", "/reports", Some("/a%2Fb")),
+            ("/reports", "/reports", Some("")),
+            ("/reports/", "/reports", Some("/")),
+            ("/%72eports/x", "/reports", Some("/x")),
+            ("/a/%62/c", "/a/b", Some("/c")),
+            ("/caf%c3%a9/x", "/caf\u{e9}", Some("/x")),
+            ("/reports/a/../b", "/reports", Some("/a/../b")),
+            ("/reports/../reports/b", "/reports", None),
+            ("/reports/..", "/reports", None),
+            ("/reportsx", "/reports", None),
+            ("//reports/x", "/reports", None),
+            ("/x/../reports/y", "/reports", None),
+            ("/a%2fb/c", "/a/b", None),
+        ] {
+            assert_eq!(strip_prefix(path, prefix), expected, "{path}");
+        }
     }
 
     proptest! {

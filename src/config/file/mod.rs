@@ -6,10 +6,10 @@
 mod route;
 mod session;
 
-pub use route::{HeaderEdits, OnMissing, Route, SessionUse};
-pub use session::{Cookie, Exposure, Flash, Headers, Session};
+pub use route::{HeaderEdits, Route, SessionUse};
+pub use session::{Cookie, Exposure, Headers, Session};
 
-use super::given::{At, Given, Named, Short, Shorthand};
+use super::given::{At, Given, Named, Section, Short, Shorthand};
 use super::unit::{Period, Size};
 use super::word::{Choice, LogFormat, StoreType};
 use crate::manager::Protection;
@@ -23,29 +23,30 @@ use tracing::level_filters::LevelFilter;
 /// The configuration of Cloakroom.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(title = "Cloakroom")]
 pub struct File {
     /// The version of this format: 1.
     pub config_version: Given<u64>,
     /// The process.
-    pub server: Server,
+    pub server: Section<Server>,
     /// Where requests come in.
-    pub listeners: Named<Listener>,
+    pub listeners: Named<Section<Listener>>,
     /// Where they go.
-    pub upstreams: Named<Upstream>,
+    pub upstreams: Named<Section<Upstream>>,
     /// Keys for cookies and tokens: the first seals, all open.
-    pub keys: Vec<At<Key>>,
+    pub keys: Vec<At<Section<Key>>>,
     /// Where sessions are kept; `memory`, `disk` and `cookie` exist without a table.
-    pub stores: Named<Store>,
+    pub stores: Named<Section<Store>>,
     /// Session policies.
-    pub sessions: Named<Session>,
+    pub sessions: Named<Section<Session>>,
     /// Which request goes where, with which sessions: the first match wins.
-    pub routes: Vec<At<Route>>,
+    pub routes: Vec<At<Section<Route>>>,
     /// What happens when something is not as it should be.
-    pub failure: Failure,
+    pub failure: Section<Failure>,
     /// Bounds for all requests together.
-    pub limits: Limits,
+    pub limits: Section<Limits>,
     /// What is written about it.
-    pub log: Log,
+    pub log: Section<Log>,
 }
 
 /// The process.
@@ -79,7 +80,7 @@ pub struct Listener {
     /// An idle connection is closed after this time.
     pub keepalive_timeout: Given<Period>,
     /// TLS that ends here.
-    pub tls: Tls,
+    pub tls: Section<Tls>,
 }
 
 /// TLS that ends here.
@@ -87,7 +88,7 @@ pub struct Listener {
 #[serde(default, deny_unknown_fields)]
 pub struct Tls {
     /// Certificates, chosen by the name that the client asks for; the first where none fits.
-    pub certificates: Given<Vec<At<Certificate>>>,
+    pub certificates: Given<Vec<At<Section<Certificate>>>>,
 }
 
 /// A certificate and its key.
@@ -143,7 +144,7 @@ impl Shorthand for Backend {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Key {
-    /// Its name; cookies carry it.
+    /// Its name, to tell keys apart.
     pub id: Given<String>,
     /// 32 bytes as base64, base64url or hexadecimal: `cloakroom keygen` makes one.
     pub secret: Given<String>,
@@ -222,7 +223,7 @@ pub struct Log {
     /// `auto` is text on a terminal and JSON elsewhere.
     pub format: Given<Choice<LogFormat>>,
     /// The access log.
-    pub access: AccessLog,
+    pub access: Section<AccessLog>,
 }
 
 /// The access log.

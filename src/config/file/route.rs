@@ -1,6 +1,6 @@
 //! `[[routes]]` as it is written.
 
-use super::super::given::{At, Given, Named, OneOrMany, Short, Shorthand};
+use super::super::given::{At, Given, Named, OneOrMany, Section, Short, Shorthand};
 use super::super::word::{Access, Choice};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -28,13 +28,13 @@ pub struct Route {
     /// The one of them that must be live.
     pub require: Given<String>,
     /// What a visitor without it is answered.
-    pub on_missing: Given<OnMissing>,
+    pub on_missing: Given<Section<OnMissing>>,
     /// Whether a request extends the sessions; `false` for polling.
     pub touch: Given<bool>,
     /// Edits to the request that the backend sees.
-    pub request_headers: HeaderEdits,
+    pub request_headers: Section<HeaderEdits>,
     /// Edits to the response that the client sees.
-    pub response_headers: HeaderEdits,
+    pub response_headers: Section<HeaderEdits>,
 }
 
 /// A session policy on a route; its short form is the name of the policy.

@@ -1,6 +1,6 @@
 //! `[sessions.<name>]` as it is written.
 
-use super::super::given::{At, Given, Named, Short, Shorthand};
+use super::super::given::{At, Given, Named, Section, Short, Shorthand};
 use super::super::unit::{Period, Size};
 use super::super::word::{Choice, Encoding, Secure};
 use crate::cookie::SameSite;
@@ -44,11 +44,11 @@ pub struct Session {
     /// Obey commands on answers of status 500 and above.
     pub apply_on_error_status: Given<bool>,
     /// The cookie.
-    pub cookie: Cookie,
+    pub cookie: Section<Cookie>,
     /// The headers.
-    pub headers: Headers,
+    pub headers: Section<Headers>,
     /// Flash messages.
-    pub flash: Flash,
+    pub flash: Section<Flash>,
 }
 
 /// The cookie of a session policy.

@@ -35,9 +35,10 @@ impl Transport {
     }
 
     fn remedy(&self) -> String {
+        let it = if self.plain.len() == 1 { "it" } else { "them" };
         let names: Vec<String> = self.plain.iter().map(|(name, _)| format!("[listeners.{name}]")).collect();
         format!(
-            "set `behind_tls = true` in {} if TLS ends in front of it, or give it `tls.certificates`",
+            "set `behind_tls = true` in {} if TLS ends in front of {it}, or give {it} `tls.certificates`",
             names.join(" and ")
         )
     }
@@ -111,7 +112,9 @@ pub(super) fn cookie(
     match CookiePolicy::new(options) {
         Ok(policy) => Some(policy),
         Err(problems) => {
-            problems.iter().for_each(|problem| report(problem, name, cookie, to));
+            for problem in &problems {
+                report(problem, name, cookie, to);
+            }
             None
         }
     }
@@ -204,7 +207,7 @@ fn large(name: &At<String>, session: &Session, policy: &Policy, to: &mut Resolve
     let options = policy.options.cookie.options();
     if matches!(policy.options.keep, Keep::Browser(_)) && options.max_bytes * options.max_chunks > STOCK_NGINX {
         let message = format!(
-            "cookies of `{}` may have more than {STOCK_NGINX} bytes together, which an nginx in front of us answers with 502",
+            "cookies of `{}` may have more than {STOCK_NGINX} bytes, which an nginx in front of us would answer with 502",
             name.value
         );
         let place = session.cookie.max_chunks.span_or(&session.cookie.max_bytes.span_or(&name.span));

@@ -1,18 +1,15 @@
-//! `[sessions.<name>.headers]`, and names that get in each other's way.
+//! `[sessions.<name>.headers]`, and which names nobody may take.
 
-use super::super::Policy;
-use super::super::file::{File, Headers};
-use super::super::given::{At, Short, Span};
+use super::super::file::{Exposure, Headers};
+use super::super::given::{At, Short};
 use super::super::problem::Problem;
 use super::super::word::Encoding;
 use super::Resolver;
-use crate::proxy::options::RouteOptions;
 use crate::session::Name;
-use crate::wire::dialect::{MOD_SESSION_REPLACE, MOD_SESSION_REQUEST};
-use crate::wire::{Alias, Capture, Charset, Dialect, HeaderOptions, Prefix, fold};
+use crate::wire::{Alias, Capture, Charset, HeaderOptions, Prefix, fold};
 use http::HeaderName;
 
-/// Headers that carry the message itself or belong to the proxy: nothing of a session or of a route may stand in for them.
+/// Headers that carry the message itself or belong to the proxy: nothing of a session or a route stands in for them.
 const FRAMING: [&str; 21] = [
     "Host",
     "Cookie",
@@ -116,7 +113,7 @@ fn charset(written: &Headers, to: &mut Resolver<'_>) -> Charset {
     let Some(given) = written.charset.at() else { return Charset::default() };
     Charset::parse(&given.value).unwrap_or_else(|| {
         let message = format!("`{}` is not a charset that can be written", given.value.escape_default());
-        let help = "choose `utf-8`, `windows-1252`, `iso-8859-15`, `shift_jis` or another label of the WHATWG Encoding Standard";
+        let help = "choose `utf-8`, `windows-1252`, `shift_jis` or another label of the WHATWG Encoding Standard";
         to.report(Problem::error("headers::charset", message).at(given.span.clone()).help(help));
         Charset::default()
     })
@@ -124,7 +121,7 @@ fn charset(written: &Headers, to: &mut Resolver<'_>) -> Charset {
 
 fn alias(
     key: &At<String>,
-    At { value: Short(exposure), span }: &At<Short<super::super::file::Exposure>>,
+    At { value: Short(exposure), span }: &At<Short<Exposure>>,
     to: &mut Resolver<'_>,
 ) -> Option<Alias> {
     let key = name(key, to);
@@ -197,78 +194,4 @@ fn header_name(header: &At<String>, to: &mut Resolver<'_>) -> Option<HeaderName>
         );
     }
     name
-}
-
-/// Something that a policy calls its own on the wire.
-struct Claim {
-    folded: Box<[u8]>,
-    is_prefix: bool,
-    shown: String,
-    place: Span,
-}
-
-impl Claim {
-    fn collides(&self, other: &Self) -> bool {
-        let begins = |a: &Self, b: &Self| a.is_prefix && b.folded.starts_with(&a.folded);
-        self.folded == other.folded || begins(self, other) || begins(other, self)
-    }
-}
-
-/// No two names of ours may be one for a backend that folds them: within a policy, and among policies that meet on a route.
-pub(super) fn across(file: &File, policies: &[Option<Policy>], routes: &[Option<RouteOptions>], to: &mut Resolver<'_>) {
-    let written = file.sessions.iter().zip(policies);
-    let claims: Vec<Vec<Claim>> = written
-        .map(|((name, session), policy)| {
-            policy.as_ref().map_or_else(Vec::new, |policy| claims(&name.span, &session.headers, policy))
-        })
-        .collect();
-    let meet = |a: usize, b: usize| {
-        let uses = |route: &RouteOptions, policy| route.sessions.iter().any(|used| used.policy == policy);
-        routes.iter().flatten().find(|route| uses(route, a) && uses(route, b))
-    };
-    for (i, own) in claims.iter().enumerate() {
-        for (j, claim) in own.iter().enumerate() {
-            for other in own[..j].iter().filter(|other| other.collides(claim)) {
-                collision(claim, other, "", to);
-            }
-            for (k, theirs) in claims[..i].iter().enumerate() {
-                let Some(other) = theirs.iter().find(|other| other.collides(claim)) else { continue };
-                if let Some(route) = meet(k, i) {
-                    collision(claim, other, &format!(" on route `{}`", route.name), to);
-                }
-            }
-        }
-    }
-}
-
-fn claims(owner: &Span, written: &Headers, policy: &Policy) -> Vec<Claim> {
-    let claim = |shown: &str, is_prefix, place: &Span| Claim {
-        folded: fold(shown),
-        is_prefix,
-        shown: shown.into(),
-        place: place.clone(),
-    };
-    let mut claims = vec![claim(policy.headers.prefix.as_str(), true, &written.prefix.span_or(owner))];
-    let exposures = written.expose.iter().filter_map(|(key, exposure)| {
-        let header = exposure.value.0.header.get()?;
-        Some(claim(header, false, &exposure.value.0.header.span_or(&exposure.span))).filter(|_| !key.value.is_empty())
-    });
-    claims.extend(exposures);
-    claims.extend(written.capture.iter().map(|(header, _)| claim(&header.value, false, &header.span)));
-    if policy.headers.dialect == Dialect::ModSession {
-        let place = written.dialect.span_or(owner);
-        claims.extend([MOD_SESSION_REQUEST, MOD_SESSION_REPLACE].map(|name| claim(name, false, &place)));
-    }
-    claims
-}
-
-fn collision(claim: &Claim, other: &Claim, on: &str, to: &mut Resolver<'_>) {
-    let message = format!("`{}` and `{}` collide{on}: some backends read them as one", other.shown, claim.shown);
-    let problem = Problem::error("headers::collision", message)
-        .at(claim.place.clone())
-        .also(other.place.clone(), "the other one");
-    to.report(
-        problem
-            .help("choose names that differ in letters and digits, and that do not begin with the prefix of the other"),
-    );
 }

@@ -1,17 +1,15 @@
 //! `[[keys]]`: 32 random bytes each, which nobody else can read (LG7).
 
-use super::super::file::{File, Key};
-use super::super::given::At;
+use super::super::file::Key;
+use super::super::given::{At, Section};
 use super::super::interpolate::Origin;
 use super::super::problem::Problem;
 use super::super::unit::Fault;
-use super::super::{Date, KeyOptions, Policy};
+use super::super::{Date, KeyOptions};
 use super::Resolver;
-use crate::clock::Timestamp;
 use crate::secret::Secret;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use cookie::time::OffsetDateTime;
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -25,8 +23,8 @@ const MIN_DISTINCT: usize = 20;
 
 const REMEDY: &str = "`cloakroom keygen` makes one";
 
-pub(super) fn keys(file: &[At<Key>], to: &mut Resolver<'_>) -> Vec<KeyOptions> {
-    let mut keys: Vec<(KeyOptions, &At<Key>)> = Vec::new();
+pub(super) fn keys(file: &[At<Section<Key>>], to: &mut Resolver<'_>) -> Vec<KeyOptions> {
+    let mut keys: Vec<(KeyOptions, &At<Section<Key>>)> = Vec::new();
     for (index, written) in file.iter().enumerate() {
         let Some(key) = key(index, written, to) else { continue };
         let place = written.value.id.span_or(&written.span);
@@ -56,17 +54,7 @@ pub(super) fn keys(file: &[At<Key>], to: &mut Resolver<'_>) -> Vec<KeyOptions> {
     keys.into_iter().map(|(key, _)| key).collect()
 }
 
-/// What is sealed with no key of the file is lost with the process.
-pub(super) fn needed(file: &File, policies: &[Option<Policy>], to: &mut Resolver<'_>) {
-    let lasting = policies.iter().flatten().find(|policy| !super::store::is_memory(file, &policy.options.keep));
-    if let (true, Some(policy)) = (file.keys.is_empty(), lasting) {
-        let message =
-            format!("there is no `[[keys]]`: sessions of `{}` end when the process ends", policy.options.name);
-        to.report(Problem::warning("key::none", message).help("add the block that `cloakroom keygen` prints"));
-    }
-}
-
-fn key(index: usize, written: &At<Key>, to: &mut Resolver<'_>) -> Option<KeyOptions> {
+fn key(index: usize, written: &At<Section<Key>>, to: &mut Resolver<'_>) -> Option<KeyOptions> {
     let id = id(written, to);
     let Some(text) = written.value.secret.at() else {
         to.missing(&["keys"], || {
@@ -89,7 +77,7 @@ fn key(index: usize, written: &At<Key>, to: &mut Resolver<'_>) -> Option<KeyOpti
     Some(KeyOptions { id: id?, secret: secret?, retire_after })
 }
 
-fn id(written: &At<Key>, to: &mut Resolver<'_>) -> Option<String> {
+fn id(written: &At<Section<Key>>, to: &mut Resolver<'_>) -> Option<String> {
     let Some(id) = written.value.id.at() else {
         to.missing(&["keys"], || {
             Problem::error("config::missing", "a key has no `id`")
@@ -161,8 +149,8 @@ pub(super) fn is_world_readable(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o004 != 0)
 }
 
-fn retirement(index: usize, key: &KeyOptions, written: &At<Key>, to: &mut Resolver<'_>) {
-    let Some(last) = key.retire_after.filter(|last| *last < today(to.around.now)) else { return };
+fn retirement(index: usize, key: &KeyOptions, written: &At<Section<Key>>, to: &mut Resolver<'_>) {
+    let Some(last) = key.retire_after.filter(|last| *last < Date::of(to.around.now)) else { return };
     let help = match index {
         0 => "put a new key in front of it: `cloakroom keygen` prints one",
         _ => "remove it, unless there are still cookies that need it",
@@ -171,22 +159,17 @@ fn retirement(index: usize, key: &KeyOptions, written: &At<Key>, to: &mut Resolv
     to.report(problem.at(written.value.retire_after.span_or(&written.span)).help(help));
 }
 
-fn today(now: Timestamp) -> Date {
-    let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-    let day = OffsetDateTime::from_unix_timestamp(seconds).map_or(cookie::time::Date::MAX, OffsetDateTime::date);
-    Date { year: u16::try_from(day.year()).unwrap_or(u16::MAX), month: day.month().into(), day: day.day() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const KEY: [u8; 32] = *b"\x9e\x12\x7f\x00\xc4\x5a\xe1\x33\x88\x0b\xd7\x61\xf2\x4d\xa9\x16\x70\xbe\x05\x3c\x92\xe8\x57\xad\x21\xf9\x6b\x44\xd0\x1f\x83\xca";
+    const KEY: [u8; 32] = *b"\x9e\x12\x7f\x00\xc4\x5a\xe1\x33\x88\x0b\xd7\x61\xf2\x4d\xa9\x16\
+        \x70\xbe\x05\x3c\x92\xe8\x57\xad\x21\xf9\x6b\x44\xd0\x1f\x83\xca";
 
     #[test]
     fn a_key_is_read_in_every_notation() {
         use base64::engine::general_purpose::{STANDARD, URL_SAFE};
-        let hex: String = KEY.iter().map(|byte| format!("{byte:02X}")).collect();
+        let hex = "9E127F00C45AE133880BD761F24DA91670BE053C92E857AD21F96B44D01F83CA".to_owned();
         for text in [
             STANDARD.encode(KEY),
             STANDARD_NO_PAD.encode(KEY),
@@ -218,12 +201,5 @@ mod tests {
             assert!(fault.message.contains(message), "{text}: {fault}");
             assert!(text.is_empty() || !fault.message.contains(&text));
         }
-    }
-
-    #[test]
-    fn today_is_a_day_of_the_calendar() {
-        assert_eq!(today(Timestamp::from_millis(1_798_675_200_000)).to_string(), "2026-12-31");
-        assert_eq!(today(Timestamp::default()).to_string(), "1970-01-01");
-        assert_eq!(today(Timestamp::NEVER).to_string(), "9999-12-31");
     }
 }

@@ -1,7 +1,7 @@
 //! `[listeners.<name>]` and `trusted_proxies`.
 
 use super::super::file::Listener;
-use super::super::given::{At, Named};
+use super::super::given::{At, Named, Section};
 use super::super::problem::Problem;
 use super::super::unit::Fault;
 use super::{Resolver, tls};
@@ -13,7 +13,7 @@ use std::time::Duration;
 /// What the HTTP parser below us reads at most: more header fields are refused before we see them.
 const MAX_HEADERS: usize = 256;
 
-pub(super) fn listeners(file: &Named<Listener>, to: &mut Resolver<'_>) -> Vec<Option<ListenerOptions>> {
+pub(super) fn listeners(file: &Named<Section<Listener>>, to: &mut Resolver<'_>) -> Vec<Option<ListenerOptions>> {
     let mut taken: Vec<(ListenAddress, At<String>)> = Vec::new();
     let mut all = Vec::new();
     for (name, listener) in file.iter() {

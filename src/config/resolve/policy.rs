@@ -7,7 +7,7 @@ use super::super::problem::Problem;
 use super::super::unit::{Period, Size};
 use super::store::Stores;
 use super::{Resolver, cookie, headers, store};
-use crate::cookie::CookieOptions;
+use crate::cookie::{CookieOptions, CookiePolicy};
 use crate::manager::{Keep, PolicyOptions};
 use crate::session::{Expiry, Limits};
 use std::time::Duration;
@@ -42,7 +42,7 @@ fn one(
     let cookie = cookie::cookie(name, session, secure, to);
     let choices = cookie.as_ref().map(|cookie| cookie::choices(session, cookie, to));
     let browser = matches!(keep, Some(Keep::Browser(_)));
-    let limits = limits(name, session, cookie.as_ref().filter(|_| browser).map(|cookie| cookie.options()), to);
+    let limits = limits(name, session, cookie.as_ref().filter(|_| browser).map(CookiePolicy::options), to);
     let headers = headers::headers(&session.headers, to);
     let options = PolicyOptions {
         name: name.value.clone(),

@@ -2,7 +2,7 @@
 
 use super::super::Policy;
 use super::super::file::{File, HeaderEdits as Edits, Route};
-use super::super::given::{At, Span};
+use super::super::given::{At, Section, Span};
 use super::super::nearest::suggestion;
 use super::super::problem::Problem;
 use super::{Resolver, headers, rights};
@@ -32,19 +32,19 @@ pub(super) fn routes(file: &File, policies: &[Option<Policy>], to: &mut Resolver
 }
 
 /// The name of a route, or else its number.
-fn name(index: usize, written: &At<Route>) -> String {
+fn name(index: usize, written: &At<Section<Route>>) -> String {
     written.value.name.or((index + 1).to_string())
 }
 
 fn one(
     name: String,
-    written: &At<Route>,
+    written: &At<Section<Route>>,
     matcher: Option<Matcher>,
     file: &File,
     reserved: &Reserved,
     to: &mut Resolver<'_>,
 ) -> Option<RouteOptions> {
-    let route = &written.value;
+    let route: &Route = &written.value;
     let upstream = upstream(route, &written.span, file, to);
     let sessions = rights::sessions(route, file, to);
     let require = rights::require(route, sessions.as_deref(), file, to);
@@ -188,7 +188,8 @@ fn on_missing(route: &Route, to: &mut Resolver<'_>) -> OnMissing {
             }
             OnMissing::Status(status.value)
         }
-        _ => {
+        (None, None) => OnMissing::Status(401),
+        (Some(_), Some(_)) => {
             let problem = Problem::error("route::on_missing", "`on_missing` has one of `redirect` and `status`");
             report(problem.help("write `{ redirect = \"/login\" }` or `{ status = 401 }`"), to);
             OnMissing::Status(401)
@@ -264,7 +265,7 @@ fn order(file: &File, matchers: &[Option<Matcher>], to: &mut Resolver<'_>) {
     for (later, earlier) in route::shadowed(&matchers) {
         let ((hidden, _, at), (hiding, matcher, by)) = (known[later], known[earlier]);
         let (hidden, hiding) = (name(hidden, at), name(hiding, by));
-        let place = |route: &At<Route>| route.value.path.span_or(&route.value.path_regex.span_or(&route.span));
+        let place = |route: &At<Section<Route>>| route.value.path.span_or(&route.value.path_regex.span_or(&route.span));
         let takes = match matcher.path() {
             PathPattern::All => "takes everything first".to_owned(),
             PathPattern::Below(path) => format!("takes everything below {path} first"),
@@ -302,7 +303,7 @@ fn loops(file: &File, routes: &[Option<RouteOptions>], to: &mut Resolver<'_>) {
 
 /// Tables that nothing refers to are mostly slips of the pen.
 fn unused(file: &File, to: &mut Resolver<'_>) {
-    let routes = || file.routes.iter().map(|route| &route.value);
+    let routes = || file.routes.iter().map(|route| &*route.value);
     let upstream = |name: &str| routes().any(|route| route.upstream.get().is_some_and(|used| used == name));
     let policy = |name: &str| {
         routes()

@@ -1,7 +1,7 @@
 //! `[stores.<name>]`, and those that exist without a table.
 
 use super::super::file::{File, Store};
-use super::super::given::{At, Given, Named, Span};
+use super::super::given::{At, Given, Span};
 use super::super::nearest::suggestion;
 use super::super::problem::Problem;
 use super::super::word::StoreType;
@@ -28,33 +28,44 @@ pub(super) enum Kept {
 /// All stores by name.
 pub(super) type Stores = Vec<(String, Option<Kept>)>;
 
-pub(super) fn stores(file: &Named<Store>, state_dir: &Path, to: &mut Resolver<'_>) -> Stores {
+pub(super) fn stores(file: &File, state_dir: &Path, to: &mut Resolver<'_>) -> Stores {
     let mut stores = Stores::new();
-    let mut files: Vec<(String, Span)> = Vec::new();
-    for (name, store) in file.iter() {
+    for (name, store) in file.stores.iter() {
         let kept = one(name, store, state_dir, to);
-        if let Some(Kept::Store(StoreKind::Disk(options))) = &kept {
-            let path = options.path.display().to_string();
-            let place = store.path.span_or(&name.span);
-            match files.iter().find(|(other, _)| *other == path) {
-                Some((_, other)) => to.report(
-                    Problem::error("store::duplicate", "two stores write to the same file")
-                        .at(place)
-                        .also(other.clone(), "the other one")
-                        .help("give each a `path` of its own, or let the policies share one store"),
-                ),
-                None => files.push((path, place)),
-            }
-        }
         stores.push((name.value.clone(), kept));
     }
     for (name, kind) in BUILT_IN {
-        if file.position(name).is_none() {
+        if file.stores.position(name).is_none() {
             let kept = settle(kind, &Store::default(), state_dir, to);
             stores.push((name.into(), Some(kept)));
         }
     }
+    same_files(file, &stores, to);
     stores
+}
+
+/// Two stores cannot share one file. One that exists without a table counts when a policy uses it.
+fn same_files(file: &File, stores: &Stores, to: &mut Resolver<'_>) {
+    let mut taken: Vec<(&Path, Span)> = Vec::new();
+    let is_used = |name: &str| file.sessions.iter().any(|(_, session)| session.store.or("disk".into()) == name);
+    // Those without a table come first: they have no place at which to complain.
+    for (name, kept) in stores.iter().rev() {
+        let Some(Kept::Store(StoreKind::Disk(options))) = kept else { continue };
+        let table = file.stores.iter().find(|(own, _)| own.value == *name);
+        let place = table.map_or(0..0, |(own, store)| store.path.span_or(&own.span));
+        if table.is_none() && !is_used(name) {
+            continue;
+        }
+        match taken.iter().find(|(path, _)| *path == options.path) {
+            Some((_, other)) => to.report(
+                Problem::error("store::duplicate", format!("store `{name}` writes to the file of another one"))
+                    .at(place)
+                    .also(other.clone(), "the other one")
+                    .help("give each a `path` of its own, or let the policies share one store"),
+            ),
+            None => taken.push((&options.path, place)),
+        }
+    }
 }
 
 fn one(name: &At<String>, store: &Store, state_dir: &Path, to: &mut Resolver<'_>) -> Option<Kept> {
@@ -141,13 +152,6 @@ pub(super) fn keep(given: &Given<String>, policy: &At<String>, stores: &Stores, 
             Some(Keep::Browser(*protection))
         }
     }
-}
-
-/// Whether a policy keeps its sessions in memory.
-pub(super) fn is_memory(file: &File, keep: &Keep) -> bool {
-    let Keep::Store(name) = keep else { return false };
-    let written = file.stores.iter().find(|(own, _)| own.value == *name).and_then(|(_, store)| store.kind.get());
-    written.map_or(name == "memory", |choice| choice.0 == StoreType::Memory)
 }
 
 /// The stores that a policy uses, each once.

@@ -1,7 +1,7 @@
 //! `tls.certificates` of a listener: read, and proven to be what they should be.
 
 use super::super::file::{Certificate as Written, Listener};
-use super::super::given::At;
+use super::super::given::{At, Section};
 use super::super::interpolate::Origin;
 use super::super::problem::Problem;
 use super::{Resolver, key};
@@ -26,7 +26,7 @@ pub(super) fn certificates(listener: &Listener, to: &mut Resolver<'_>) -> Vec<Ce
     list.value.iter().filter_map(|written| certificate(written, to)).collect()
 }
 
-fn certificate(written: &At<Written>, to: &mut Resolver<'_>) -> Option<Certificate> {
+fn certificate(written: &At<Section<Written>>, to: &mut Resolver<'_>) -> Option<Certificate> {
     let (Some(cert), Some(key)) = (written.value.cert.at(), written.value.key.at()) else {
         let (there, missing) = if written.value.cert.is_given() { ("certificate", "key") } else { ("key", "cert") };
         to.missing(&["listeners"], || {
@@ -73,43 +73,25 @@ fn certificate(written: &At<Written>, to: &mut Resolver<'_>) -> Option<Certifica
 
 /// PEM text that stands in the file, or that of the file which is named.
 fn text(given: &At<String>, what: &str, to: &mut Resolver<'_>) -> Option<Vec<u8>> {
-    if given.value.contains(PEM) {
-        let origins: Vec<Origin> = to.insertions().origins(&given.span).cloned().collect();
-        warn_if_readable(
-            origins
-                .iter()
-                .filter_map(|origin| if let Origin::File(path) = origin { Some(path.clone()) } else { None })
-                .collect(),
-            given,
-            what,
-            to,
-        );
-        return Some(given.value.clone().into_bytes());
-    }
     let path = to.around.path(&given.value);
-    match std::fs::read(&path) {
-        Ok(bytes) => {
-            warn_if_readable(vec![path], given, what, to);
-            Some(bytes)
-        }
-        Err(error) => {
-            let message = format!("the {what} `{}` cannot be read: {error}", given.value);
-            let problem = Problem::error(if what == "key" { "tls::key" } else { "tls::certificate" }, message);
-            to.report(
-                problem
-                    .at(given.span.clone())
-                    .help("name a file of PEM text; relative paths begin in the directory of this file"),
-            );
-            None
-        }
-    }
-}
-
-fn warn_if_readable(paths: Vec<std::path::PathBuf>, given: &At<String>, what: &str, to: &mut Resolver<'_>) {
-    if what == "key" && paths.iter().any(|path| key::is_world_readable(path)) {
+    let is_readable = |origin: &Origin| matches!(origin, Origin::File(path) if key::is_world_readable(path));
+    let (bytes, is_readable) = if given.value.contains(PEM) {
+        (Ok(given.value.clone().into_bytes()), to.insertions().origins(&given.span).any(is_readable))
+    } else {
+        (std::fs::read(&path), key::is_world_readable(&path))
+    };
+    if what == "key" && is_readable {
         let problem = Problem::warning("tls::readable", "every user of this machine can read the private key");
         to.report(problem.at(given.span.clone()).help("take the permission away: `chmod o= FILE`"));
     }
+    bytes
+        .map_err(|error| {
+            let message = format!("the {what} `{}` cannot be read: {error}", given.value);
+            let problem = Problem::error(if what == "key" { "tls::key" } else { "tls::certificate" }, message);
+            let help = "name a file of PEM text; relative paths begin in the directory of this file";
+            to.report(problem.at(given.span.clone()).help(help));
+        })
+        .ok()
 }
 
 fn name(given: &At<String>) -> &str {

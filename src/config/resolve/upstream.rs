@@ -1,7 +1,7 @@
 //! `[upstreams.<name>]`.
 
 use super::super::file::{Backend, Upstream};
-use super::super::given::{At, Named, Short};
+use super::super::given::{At, Named, Section, Short};
 use super::super::nearest::{nearest, suggestion};
 use super::super::problem::Problem;
 use super::super::unit::Fault;
@@ -12,7 +12,7 @@ use http::{HeaderValue, Uri};
 use std::net::IpAddr;
 use std::time::Duration;
 
-pub(super) fn upstreams(file: &Named<Upstream>, to: &mut Resolver<'_>) -> Vec<Option<UpstreamOptions>> {
+pub(super) fn upstreams(file: &Named<Section<Upstream>>, to: &mut Resolver<'_>) -> Vec<Option<UpstreamOptions>> {
     file.iter().map(|(name, upstream)| one(name, upstream, to)).collect()
 }
 
@@ -104,10 +104,15 @@ fn parse_server(text: &str) -> Result<(ServerAddress, Option<String>), Fault> {
         let remedy = "leave the path out: the path of the request is forwarded, `strip_prefix` of a route shortens it";
         return Err(Fault::new(format!("`{text}` has a path, and a server has none"), remedy));
     }
-    let host =
-        uri.host().map(|host| host.trim_matches(['[', ']'])).filter(|host| !host.is_empty()).ok_or_else(no_server)?;
-    let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-    if port == 0 || (uri.port_u16().is_none() && rest.trim_end_matches('/').ends_with(|c: char| c == ':')) {
+    let authority = uri.authority().ok_or_else(no_server)?;
+    let host = authority.host();
+    let port = match authority.as_str()[host.len()..].strip_prefix(':') {
+        None if tls => 443,
+        None => 80,
+        Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or_else(no_server)?,
+    };
+    let host = host.trim_matches(['[', ']']);
+    if host.is_empty() {
         return Err(no_server());
     }
     if tls && host.parse::<IpAddr>().is_ok() {

@@ -1,0 +1,61 @@
+// Sessions of Cloakroom in Node, with or without Express. No cookie: the session comes in request headers, and
+// response headers change it.
+//
+// Commands must be given before the first byte of the body. Never put raw text into a header: Node throws at a euro
+// sign and sends an accent in whatever encoding the body has. Everything here is percent-encoded.
+'use strict';
+
+// "a=1&b=two%20words" as pairs.
+function pairs(header) {
+  return (header || '').split(/[&,]\s*/).filter(Boolean).map((item) => {
+    const [, key, value] = /^([^=]*)=?(.*)$/.exec(item);
+    return [key, decodeURIComponent(value)];
+  });
+}
+
+class Session {
+  constructor(request, response) {
+    const headers = request.headers;
+    this.response = response;
+    this.data = Object.fromEntries(pairs(headers['x-session-data']));
+    this.state = headers['x-session-state'] || 'none';                     // none, live, expired, invalid
+    this.user = decodeURIComponent(headers['x-session-user'] || '');       // who logged in, or ''
+    // What follows a ";" are further fields of the message.
+    this.flashes = pairs((headers['x-session-flashes'] || '').replace(/;[^&,]*/g, ''));
+  }
+
+  command(name, value) {
+    const header = `X-Session-${name}`;
+    const before = this.response.getHeader(header);
+    this.response.setHeader(header, before === undefined ? [value] : [].concat(before, value));
+  }
+
+  set(key, value) { this.command('Set', `${key}=${encodeURIComponent(value)}`); }
+  add(key, number) { this.command('Add', `${key}=${Math.trunc(number)}`); }               // counted by the proxy
+  unset(...keys) { this.command('Unset', keys.join('&')); }                               // '*' drops everything
+  login(user) { this.command('Login', encodeURIComponent(user)); }                        // a new id
+  destroy(scope = '1') { this.command('Destroy', scope); }                                // '1', 'others' or 'all'
+  flash(level, text) { this.command('Flash', `${level}=${encodeURIComponent(text)}`); }   // shown by the next page
+}
+
+// For Express: app.use(cloakroom), then request.cloakroom in every handler.
+function cloakroom(request, response, next) {
+  request.cloakroom = new Session(request, response);
+  next();
+}
+
+// A page that uses it.
+function page(request, response) {
+  const session = new Session(request, response);
+  session.add('visits', 1);
+  session.set('seen', session.data.name || 'café € 100%');                 // any text: it is encoded
+  if (session.state === 'none') session.flash('info', 'Welcome.');
+  const lines = [`state: ${session.state}`, `user: ${session.user}`];
+  for (const [key, value] of Object.entries(session.data)) lines.push(`${key}: ${value}`);
+  for (const [level, text] of session.flashes) lines.push(`[${level}] ${text}`);
+  response.setHeader('Content-Type', 'text/plain; charset=utf-8');
+  response.end(lines.join('\n') + '\n');
+}
+
+module.exports = { Session, cloakroom, page };
+if (require.main === module) require('http').createServer(page).listen(9000, '127.0.0.1');

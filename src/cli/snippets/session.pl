@@ -1,0 +1,61 @@
+#!/usr/bin/perl
+# Sessions of Cloakroom in a Perl CGI. No cookie: the session comes in request headers, and response headers change it.
+#
+# Commands are header lines: print them before the blank line that ends the headers.
+use strict;
+use warnings;
+use utf8;
+
+# Bytes of a header as text, and text as what a header may carry.
+sub decoded {
+    my ($text) = @_;
+    $text =~ s/%([0-9A-Fa-f]{2})/chr hex $1/ge;
+    utf8::decode($text);
+    return $text;
+}
+
+sub encoded {
+    my ($text) = @_;
+    utf8::encode($text);
+    $text =~ s/([^A-Za-z0-9._~-])/sprintf "%%%02X", ord $1/ge;
+    return $text;
+}
+
+# "a=1&b=two%20words" as a list of pairs.
+sub pairs {
+    my ($header) = @_;
+    my @items = map { [split /=/, $_, 2] } grep { length } split /[&,]\s*/, $header;
+    return map { [$_->[0], decoded($_->[1] // '')] } @items;
+}
+
+# All data of the session, its state (none, live, expired, invalid), and who logged in.
+sub session_data    { return map { @$_ } pairs($ENV{HTTP_X_SESSION_DATA} // '') }
+sub session_state   { return $ENV{HTTP_X_SESSION_STATE} // 'none' }
+sub session_user    { return decoded($ENV{HTTP_X_SESSION_USER} // '') }
+
+# Messages for this page; what follows a ";" are further fields of the message.
+sub session_flashes {
+    my $header = $ENV{HTTP_X_SESSION_FLASHES} // '';
+    $header =~ s/;[^&,]*//g;
+    return pairs($header);
+}
+
+# Commands, to be printed among the headers.
+sub session_set     { my ($key, $value) = @_; return "X-Session-Set: $key=" . encoded($value) . "\n" }
+sub session_add     { my ($key, $number) = @_; return "X-Session-Add: $key=" . int($number) . "\n" }
+sub session_unset   { return 'X-Session-Unset: ' . join('&', @_) . "\n" }          # '*' drops everything
+sub session_login   { return 'X-Session-Login: ' . encoded($_[0]) . "\n" }         # a new id, the old one is dead
+sub session_destroy { return 'X-Session-Destroy: ' . ($_[0] // '1') . "\n" }       # '1', 'others' or 'all'
+sub session_flash   { my ($level, $text) = @_; return "X-Session-Flash: $level=" . encoded($text) . "\n" }
+
+# ---- A page that uses it --------------------------------------------------------------------------------------------
+binmode STDOUT, ':encoding(UTF-8)';
+my %session = session_data();
+print session_add('visits', 1);
+print session_set('seen', $session{name} // 'café € 100%');      # any text: it is encoded
+print session_flash('info', 'Welcome.') if session_state() eq 'none';
+print "Content-Type: text/plain; charset=utf-8\n\n";
+
+print 'state: ', session_state(), "\nuser: ", session_user(), "\n";
+print "$_: $session{$_}\n" for sort keys %session;
+print "[$_->[0]] $_->[1]\n" for session_flashes();
