@@ -96,5 +96,5 @@ fn only_the_proxy_knows_pingoras_traits() {
             file.strip_prefix(&root).unwrap().components().next().unwrap().as_os_str().to_str().unwrap().to_owned()
         })
         .collect();
-    assert_eq!(rooms, ["app.rs".to_owned(), "proxy".to_owned()].into());
+    assert_eq!(rooms, ["app".to_owned(), "proxy".to_owned()].into());
 }

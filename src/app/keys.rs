@@ -1,0 +1,63 @@
+//! The key ring: of the operator's keys, or of one that this server keeps for itself.
+
+use super::StartError;
+use super::wiring::private_directory;
+use crate::codec::{Key, KeyRing};
+use crate::config::{Config, KeyOptions, StoreKind};
+use crate::manager::Keep;
+use crate::secret::Secret;
+use crate::session::random;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+/// The operator's keys; without any, a key of our own: kept beside the sessions that outlive us, else made anew.
+///
+/// # Errors
+/// [`StartError::Key`] when our own key cannot be read or written.
+pub fn key_ring(config: &Config) -> Result<KeyRing, StartError> {
+    let key = |key: &KeyOptions| Key::new(key.id.clone(), &key.secret);
+    if !config.keys.is_empty() {
+        return Ok(KeyRing::new(config.keys.iter().map(key).collect())?);
+    }
+    let kept = |policy: &crate::config::Policy| match &policy.options.keep {
+        Keep::Browser(_) => true,
+        Keep::Store(name) => {
+            config.stores.iter().any(|store| store.name == *name && matches!(store.kind, StoreKind::Disk(_)))
+        }
+    };
+    let secret = if config.policies.iter().any(kept) {
+        let path = config.server.state_dir.join("session.key");
+        own_key(&path).map_err(|source| StartError::Key { path, source })?
+    } else {
+        Secret::new(random()?)
+    };
+    Ok(KeyRing::new(vec![Key::new("own", &secret)])?)
+}
+
+/// Reads the key that an earlier start has made, or makes one.
+fn own_key(path: &Path) -> io::Result<Secret<[u8; 32]>> {
+    if let Some(directory) = path.parent() {
+        private_directory(directory)?;
+    }
+    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(mut file) => {
+            let secret: [u8; 32] = random().map_err(io::Error::other)?;
+            file.write_all(URL_SAFE_NO_PAD.encode(secret).as_bytes())?;
+            file.sync_all()?;
+            Ok(Secret::new(secret))
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, "others may read it; `chmod 600` it")); // LG7
+            }
+            let text = Secret::new(fs::read_to_string(path)?);
+            let bytes = URL_SAFE_NO_PAD.decode(text.expose().trim()).ok().map(Secret::new);
+            let secret = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes.expose().as_slice()).ok());
+            secret.map(Secret::new).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it is not a key"))
+        }
+        Err(error) => Err(error),
+    }
+}
