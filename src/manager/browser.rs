@@ -1,8 +1,7 @@
 //! Sessions in the visitor's own cookie: no store, no compare-and-swap; of two parallel answers the later one wins.
 
-use super::{
-    CommitError, Committed, Event, Origin, Session, SessionError, SessionManager, Task, attributes, record_of,
-};
+use super::cookies::attributes;
+use super::{CommitError, Committed, Event, Origin, Session, SessionError, SessionManager, Task, record_of};
 use crate::clock::Timestamp;
 use crate::codec::{OpenedToken, TokenMode, seal_token};
 use crate::cookie::Attributes;

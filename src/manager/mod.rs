@@ -5,6 +5,7 @@
 //! the visitor's cookie.
 
 mod browser;
+mod cookies;
 mod options;
 mod presented;
 mod server;
@@ -15,13 +16,12 @@ pub use presented::Presented;
 
 use crate::clock::Timestamp;
 use crate::codec::{AtRest, Binding, Freshness, KeyRing, TokenMode};
-use crate::cookie::{Attributes, CookieName, CookiePolicy};
+use crate::cookie::{CookieName, CookiePolicy};
 use crate::session::{
-    Batch, Chance, CookieChoices, Lineage, NoRandomness, Record, Refusal, Refused, Rights, Rules, SessionId, Shown,
-    Snapshot, State, Unreadable, View, random,
+    Batch, Chance, Lineage, NoRandomness, Record, Refusal, Refused, Rights, Rules, SessionId, Shown, Snapshot, State,
+    Unreadable, View, random,
 };
 use crate::store::{Store, StoreError, Version};
-use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use writers::Writers;
@@ -346,21 +346,6 @@ impl SessionManager {
         }
     }
 
-    /// What the answer owes to a session that does not change: a token under today's key, the removal of a dead cookie.
-    fn upkeep(&self, session: &Session, now: Timestamp) -> Result<Committed, SessionError> {
-        let cookies = match (&session.origin, &session.snapshot) {
-            (Origin::Carried { freshness: Freshness::Outdated }, Some(snapshot)) => {
-                let view = View::parse(&snapshot.bytes).ok();
-                let lines = view.map(|view| self.reissued(&view, snapshot, session, now)).transpose()?;
-                lines.flatten().unwrap_or_default()
-            }
-            (Origin::Ended { moved: false }, _) => self.removal_everywhere(session, None),
-            (Origin::Fresh, _) if session.state == State::Invalid => self.removal_everywhere(session, None),
-            _ => Vec::new(),
-        };
-        Ok(Committed { cookies, ..Committed::default() })
-    }
-
     fn is_touch_due(&self, session: &Session, permit: Permit<'_>, now: Timestamp) -> bool {
         let Some(snapshot) = session.snapshot.as_ref().filter(|_| permit.touch) else { return false };
         crate::session::Head::parse(&snapshot.bytes).is_ok_and(|head| {
@@ -380,42 +365,6 @@ impl SessionManager {
         let lineage = if begins { Lineage::generate()? } else { Lineage::from_bytes([0; 12]) };
         let count = self.marks.fetch_add(1, Ordering::Relaxed);
         Ok(Chance { lineage, mark: self.first_mark.wrapping_add(count).to_be_bytes() })
-    }
-
-    /// Hands out the ticket of a session in a store; the pieces of a session that the browser kept before go away.
-    fn issue_ticket(&self, id: &SessionId, record: &Record, session: &Session, now: Timestamp) -> Vec<String> {
-        let ticket = crate::codec::seal_ticket(&self.ring, &self.binding, id);
-        let deadline = self.options.expiry.absolute_deadline(record.started_at, record.absolute);
-        let mut lines = self.policy().issue(&ticket, attributes(record), deadline, now).unwrap_or_default();
-        lines.extend(
-            session.pieces.iter().flatten().map(|piece| self.policy().remove(Some(*piece), Attributes::default())),
-        );
-        lines
-    }
-
-    /// Removes every cookie of our name that came.
-    fn removal_lines(&self, session: &Session, own: Attributes<'_>) -> Vec<String> {
-        session.pieces.iter().map(|piece| self.policy().remove(*piece, own)).collect()
-    }
-
-    /// Removes the cookies that came from every place that `X-Session-Cookie` may have chosen, but for the place of
-    /// `spared`: which one it was is not known any more.
-    fn removal_everywhere(&self, session: &Session, spared: Option<Attributes<'_>>) -> Vec<String> {
-        let CookieChoices { paths, domains } = &self.options.choices;
-        let options = self.policy().options();
-        let place = |path: Option<&str>, domain: Option<&str>| {
-            (path.unwrap_or(&options.path).to_owned(), domain.or(options.domain.as_deref()).map(str::to_owned))
-        };
-        let spared = spared.map(|own| place(own.path, own.domain));
-        let mut lines = Vec::new();
-        for path in iter::once(None).chain(paths.iter().map(|path| Some(path.as_str()))) {
-            for domain in iter::once(None).chain(domains.iter().map(|domain| Some(domain.as_str()))) {
-                if spared != Some(place(path, domain)) {
-                    lines.extend(self.removal_lines(session, Attributes { path, domain, persistent: None }));
-                }
-            }
-        }
-        lines
     }
 
     const fn policy(&self) -> &CookiePolicy {
@@ -444,11 +393,6 @@ impl Task<'_> {
     fn may_begin(&self, has_current: bool) -> bool {
         !has_current || self.batch.invalidate || self.batch.destroy.is_some()
     }
-}
-
-/// What one session changes about its cookie.
-fn attributes(record: &Record) -> Attributes<'_> {
-    Attributes { path: record.path.as_deref(), domain: record.domain.as_deref(), persistent: record.persistent }
 }
 
 /// The record of bytes that resolving has read before.

@@ -1,6 +1,7 @@
 //! Sessions in a store: follow the ticket to the newest record, write by compare-and-swap, replay on conflict.
 
-use super::{CommitError, Committed, Event, Origin, SessionError, SessionManager, Task, attributes, record_of};
+use super::cookies::attributes;
+use super::{CommitError, Committed, Event, Origin, SessionError, SessionManager, Task, record_of};
 use crate::clock::Timestamp;
 use crate::codec::AtRest;
 use crate::session::{
