@@ -276,6 +276,14 @@ impl SessionManager {
         owes_nothing && !self.is_touch_due(session, permit, now)
     }
 
+    /// The `Set-Cookie` lines of an answer that we write ourselves: a dead cookie is removed there, too (SL11).
+    ///
+    /// # Errors
+    /// [`SessionError`] when the system has no random bytes for a token under today's key.
+    pub fn farewell(&self, session: &Session, now: Timestamp) -> Result<Vec<String>, SessionError> {
+        Ok(self.upkeep(session, now)?.cookies)
+    }
+
     /// Applies what the backend asked for, and says which cookies the answer must carry.
     ///
     /// `asked` is the batch, or why it could not be read; `None` when the answer carried no command. When it returns,

@@ -163,7 +163,7 @@ impl SessionManager {
     ) -> Result<Outcome, CommitError> {
         let desk = Desk { store, at_rest, policy: &self.options.name, now: task.now };
         let done = |cookies, event| Outcome::Done(Committed { cookies, event, refused: None });
-        let owner = before.and_then(|record| record.owner.as_ref());
+        let owner = task.batch.login.as_ref().or(before.and_then(|record| record.owner.as_ref()));
         let others = plan.owners.zip(owner).map(|(_, owner)| OwnerKey::new(&self.options.name, owner.as_str()));
         if plan.owners.is_some() && store.index().is_none() {
             let detail = "Destroy: this store cannot find the other sessions of an owner";
@@ -176,6 +176,7 @@ impl SessionManager {
             (Step::Nothing, _) => done(self.cookies_as_before(unchanged, task)?, None),
             (Step::Create(draft), _) | (Step::Replace(draft) | Step::Move(draft, _), None) => {
                 let id = desk.create(&draft).await?;
+                own = Some(id.store_key());
                 done(self.cookies_of_new(&id, None, &draft, task), Some(Event::Created))
             }
             (Step::Touch(deadline), Some((id, _))) => {

@@ -2,7 +2,7 @@
 
 use super::options::ListenerOptions;
 use super::reply::Failure;
-use crate::wire::Reserved;
+use crate::wire::{Reserved, fold_byte};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Version};
 use pingora::http::RequestHeader;
@@ -63,10 +63,20 @@ impl Survey {
     }
 }
 
-/// Whether a field is a client's word about itself (HI10).
+/// Whether a field is a client's word about itself, in any spelling that a backend folds into one (HI10).
 #[must_use]
 pub fn is_claim(name: &str) -> bool {
-    name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip")
+    let folds_to = |wanted: &[u8], name: &[u8]| {
+        wanted.len() == name.len() && wanted.iter().zip(name).all(|(want, have)| *want == fold_byte(*have))
+    };
+    let name = name.as_bytes();
+    match name.first() {
+        Some(b'x') => {
+            name.get(..12).is_some_and(|start| folds_to(b"X_FORWARDED_", start)) || folds_to(b"X_REAL_IP", name)
+        }
+        Some(b'f') => folds_to(b"FORWARDED", name),
+        _ => false,
+    }
 }
 
 /// Decides whether a request may be forwarded; `header_bytes` is the size of its header section.
@@ -222,6 +232,17 @@ mod tests {
         ];
         for (expected, method, version, lines) in table {
             assert_eq!(status(method, "/", *version, lines), *expected, "{method} {version:?} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn claims_are_known_in_every_spelling() {
+        // HI10
+        for name in ["x-forwarded-for", "x_forwarded_for", "x.forwarded-proto", "x-real-ip", "x_real_ip", "forwarded"] {
+            assert!(is_claim(name), "{name}");
+        }
+        for name in ["x-forwarded", "forwarded-for", "x-requested-with", "from", ""] {
+            assert!(!is_claim(name), "{name}");
         }
     }
 

@@ -150,6 +150,13 @@ pub(super) async fn commit(
 ) -> Result<Personal, Failure> {
     let route = route(snapshot, exchange);
     let spoke = heard.iter().any(|heard| heard.as_ref().map_or(true, |heard| heard.spoke));
+    let mut heard = heard;
+    for (used, heard) in route.sessions.iter().zip(&mut heard) {
+        // Rights are checked before anything is written, or the batch of one session would count without the others'.
+        if let Err(refused) = heard.as_ref().map_or(Ok(()), |heard| heard.batch.check(&used.rights)) {
+            *heard = Err(refused);
+        }
+    }
     let refused_aloud = |(used, heard): &(&SessionUse, &Result<Heard, Refused>)| {
         let options = snapshot.policies[used.policy].manager.options();
         heard.is_err() && options.on_refused == OnRefused::Error
@@ -172,6 +179,8 @@ pub(super) async fn commit(
             Consume::Acknowledge => false,
             Consume::Always => true,
         };
+        // A route that only reads consumes nothing either.
+        let told = if used.rights.may_write { told } else { Told::default() };
         let shown = Shown {
             flashes: told.flashes,
             reading: if qualifies { Reading::All } else { Reading::Acknowledged },
@@ -207,6 +216,14 @@ pub(super) async fn commit(
     }
 
     Ok(personal(exchange, spoke))
+}
+
+/// The `Set-Cookie` lines that an answer of our own owes to the browser.
+pub(super) fn farewell(snapshot: &Snapshot, exchange: &Exchange, now: Timestamp) -> Vec<String> {
+    let used = route(snapshot, exchange).sessions.iter().zip(&exchange.sessions);
+    // Without random bytes there is no new token, and the old one stays as it is.
+    used.flat_map(|(used, session)| snapshot.policies[used.policy].manager.farewell(session, now).unwrap_or_default())
+        .collect()
 }
 
 fn failure_of(refused: &Refused) -> Failure {

@@ -172,14 +172,21 @@ impl ProxyHttp for Proxy {
         let route = &ctx.snapshot.targets[exchange.target];
         let missing = route.require.is_some_and(|session| exchange.sessions[session].state() != State::Live);
         let answer = missing.then(|| route.on_missing.clone());
+        let cookies = if missing { answer::farewell(&ctx.snapshot, &exchange, self.clock.now()) } else { Vec::new() };
         ctx.exchange = Some(exchange);
+        if missing {
+            downstream.drain_request_body().await?;
+        }
         match answer {
             None => Ok(false),
-            Some(OnMissing::Status(status)) => Err(ctx.fail(Failure::SessionMissing(status))),
+            Some(OnMissing::Status(status)) => {
+                reply::page(downstream, status, &ctx.snapshot.options.error_pages, &cookies).await?;
+                ctx.failure = Some(Failure::SessionMissing(status));
+                Ok(true)
+            }
             Some(OnMissing::Redirect(template)) => {
-                downstream.drain_request_body().await?;
                 let location = answer::location(&template, downstream.req_header());
-                reply::redirect(downstream, &location).await?;
+                reply::redirect(downstream, &location, &cookies).await?;
                 Ok(true)
             }
         }
@@ -363,7 +370,7 @@ impl ProxyHttp for Proxy {
             None => reply::status_of_error(error),
         };
         if let Some(status) = status.filter(|_| downstream.response_written().is_none()) {
-            let written = reply::page(downstream, status, &ctx.snapshot.options.error_pages).await;
+            let written = reply::page(downstream, status, &ctx.snapshot.options.error_pages, &[]).await;
             if let Err(error) = written {
                 tracing::debug!(%error, "the client left before its error page");
             }

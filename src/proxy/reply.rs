@@ -2,7 +2,7 @@
 
 use super::Downstream;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, SET_COOKIE};
 use http::{Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::{BError, Error, ErrorSource, ErrorType};
@@ -83,11 +83,11 @@ pub fn status_of(answer: &[u8]) -> Option<u16> {
 /// The operator's own pages, by status.
 pub type Pages = Vec<(u16, Bytes)>;
 
-/// Writes an error page.
+/// Writes an error page, with `cookies` as its `Set-Cookie` lines.
 ///
 /// # Errors
 /// When the client is gone.
-pub async fn page(downstream: &mut Downstream, status: u16, pages: &Pages) -> pingora::Result<()> {
+pub async fn page(downstream: &mut Downstream, status: u16, pages: &Pages, cookies: &[String]) -> pingora::Result<()> {
     let own = pages.iter().find(|(of, _)| *of == status).map(|(_, page)| page.clone());
     let body = own.unwrap_or_else(|| Bytes::from(built_in(status)));
     let mut header = ResponseHeader::build(status, Some(6))?;
@@ -96,22 +96,30 @@ pub async fn page(downstream: &mut Downstream, status: u16, pages: &Pages) -> pi
     if status == 503 {
         header.insert_header("Retry-After", "5")?;
     }
-    write(downstream, header, body).await
+    write(downstream, header, body, cookies).await
 }
 
-/// Writes a redirection.
+/// Writes a redirection, with `cookies` as its `Set-Cookie` lines.
 ///
 /// # Errors
 /// When the client is gone.
-pub async fn redirect(downstream: &mut Downstream, location: &str) -> pingora::Result<()> {
+pub async fn redirect(downstream: &mut Downstream, location: &str, cookies: &[String]) -> pingora::Result<()> {
     let mut header = ResponseHeader::build(302, Some(6))?;
     header.insert_header(LOCATION, location)?;
     header.insert_header(CACHE_CONTROL, "no-store")?;
-    write(downstream, header, Bytes::new()).await
+    write(downstream, header, Bytes::new(), cookies).await
 }
 
-async fn write(downstream: &mut Downstream, mut header: ResponseHeader, body: Bytes) -> pingora::Result<()> {
+async fn write(
+    downstream: &mut Downstream,
+    mut header: ResponseHeader,
+    body: Bytes,
+    cookies: &[String],
+) -> pingora::Result<()> {
     header.insert_header(CONTENT_LENGTH, body.len())?;
+    for line in cookies {
+        header.append_header(SET_COOKIE, line.as_str())?;
+    }
     let bodiless = downstream.req_header().method == Method::HEAD || body.is_empty();
     downstream.write_response_header(Box::new(header), bodiless).await?;
     if bodiless { Ok(()) } else { downstream.write_response_body(Some(body), true).await }

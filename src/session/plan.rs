@@ -113,7 +113,7 @@ pub enum Step {
 pub struct Plan {
     /// What to do with this session.
     pub step: Step,
-    /// [`Scope::Others`] or [`Scope::All`]: end the other sessions of the record's owner, too.
+    /// [`Scope::Others`] or [`Scope::All`]: end the other sessions of the owner, too; with a `Login` of the new owner.
     pub owners: Option<Scope>,
 }
 
@@ -144,7 +144,7 @@ pub fn plan(
         Some(scope @ (Scope::This | Scope::All)) => destroy(situation, scope, batch, rules, chance, now),
         others => {
             let step = change(situation, batch, rules, chance, now)?;
-            Ok(Plan { step, owners: others.filter(|_| current.is_some()) })
+            Ok(Plan { step, owners: others.filter(|_| current.is_some() || batch.login.is_some()) })
         }
     }
 }
@@ -348,6 +348,7 @@ mod tests {
             (fresh, regenerate(none.clone()), "nothing"),
             (fresh, Batch { expire: Some(ExpireWish { idle: Some(MINUTE), ..ExpireWish::default() }), ..none.clone() }, "nothing"),
             (fresh, login(), "create [a|0]"),
+            (fresh, Batch { destroy: Some(Scope::Others), ..login() }, "create [a|0], owners others"),
             (fresh, destroy(Scope::This), "nothing"),
             (fresh, with_flash(Scope::All), "create [|1]"),
             (ended, set("a", "1"), "nothing"),                                   // 5.4: never revived

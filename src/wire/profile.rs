@@ -32,7 +32,8 @@ const fn budget(fields: usize, value: usize, line: usize, total: usize) -> Budge
     Budget { fields, value, line, total }
 }
 
-/// All profiles, by name. `generic` is the default and safe for every one of them but a CIS-hardened Apache.
+/// All profiles, by name. `generic` is the default and safe for all but a CIS-hardened Apache, whose lines are short, and
+/// uWSGI, whose 4 KiB must also hold what the browser sends.
 #[rustfmt::skip]
 pub const PROFILES: &[Profile] = &[
     Profile { name: "generic", servers: "anything; the smallest common limits",

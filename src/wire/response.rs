@@ -68,7 +68,7 @@ impl Commands {
                 heard.unknown += usize::from(!known);
                 heard.spoke |= known;
             } else if self.replace.as_ref() == Some(name) {
-                self.replace(&mut heard.batch, "X-Replace-Session", value.as_bytes())?;
+                self.merge(&mut heard.batch, value.as_bytes())?;
                 heard.spoke = true;
             } else if let Some(capture) = self.capture.iter().find(|capture| capture.header == *name) {
                 let text = grammar::text(name.as_str(), value.as_bytes().to_vec(), self.charset)?;
@@ -181,6 +181,18 @@ impl Commands {
     fn replace(&self, batch: &mut Batch, verb: &str, value: &[u8]) -> Result<(), Refused> {
         let values = self.values(verb, value)?;
         batch.changes.replace.get_or_insert_default().extend(values);
+        Ok(())
+    }
+
+    /// As Apache reads its `SessionHeader`: keys are set, a key without a value is removed, the others stay.
+    fn merge(&self, batch: &mut Batch, value: &[u8]) -> Result<(), Refused> {
+        for (name, text) in grammar::pairs("X-Replace-Session", value, self.charset)? {
+            if text.is_empty() {
+                batch.changes.unset.insert(name);
+            } else {
+                batch.changes.set.insert(name, SetTo::Value(Value::text(text)));
+            }
+        }
         Ok(())
     }
 
@@ -410,8 +422,8 @@ mod tests {
     fn captured_headers_and_mod_session_speak_too() {
         let heard = read_as(Dialect::ModSession, &[("X-Auth-User", "ada"), ("X-Replace-Session", "a=1&b=")]).unwrap();
         assert_eq!(heard.batch.changes.set.get("user"), Some(&SetTo::Value(Value::text("ada"))));
-        let replaced = heard.batch.changes.replace.unwrap();
-        assert_eq!(replaced, [(name("a"), Value::text("1")), (name("b"), Value::text(""))].into());
+        assert_eq!(heard.batch.changes.set.get("a"), Some(&SetTo::Value(Value::text("1"))));
+        assert_eq!(heard.batch.changes.unset, [name("b")].into());
         assert!(!read_as(Dialect::Form, &[("X-Replace-Session", "a=1")]).unwrap().spoke);
     }
 
