@@ -6,9 +6,8 @@
 //! version, mode, key hint, cookie name and policy. A session cut into several cookies is one message.
 
 use super::NotOurs;
-use super::keyring::{Binding, Freshness, HINT_LEN, HmacSha256, Key, KeyRing, derive};
+use super::keyring::{Binding, Freshness, HINT_LEN, HmacSha256, Key, KeyRing, SALT_LEN, derive};
 use crate::clock::Timestamp;
-use crate::session::{NoRandomness, random};
 use base64::engine::general_purpose::NO_PAD;
 use base64::engine::{Engine as _, Simd};
 use bytes::Bytes;
@@ -19,7 +18,6 @@ use zeroize::Zeroize as _;
 
 const VERSION: u8 = 2;
 const HEAD: usize = 2 + HINT_LEN;
-const SALT_LEN: usize = 24;
 const TAG_LEN: usize = 16;
 const SIGNATURE_LEN: usize = 32;
 
@@ -54,28 +52,27 @@ pub struct OpenedToken {
 
 /// Writes a session with the key that seals, as base64url.
 ///
-/// # Errors
-/// [`NoRandomness`] when there is no salt to be had.
+/// `None` never happens: the cipher takes any record.
 pub fn seal_token(
     ring: &KeyRing,
     binding: &Binding,
     mode: TokenMode,
     record: &[u8],
     deadline: Timestamp,
-) -> Result<String, NoRandomness> {
+) -> Option<String> {
     let key = ring.sealing();
     let mut token = Vec::with_capacity(HEAD + SALT_LEN + 8 + record.len() + SIGNATURE_LEN);
     token.extend_from_slice(&[VERSION, mode.byte()]);
     token.extend_from_slice(&key.hint());
     match mode {
         TokenMode::Sealed => {
-            let salt: [u8; SALT_LEN] = random()?;
+            let salt = ring.salt();
             let aad = Aad::from([&token, binding.as_bytes()].concat());
             token.extend_from_slice(&salt);
             body(&mut token, record, deadline);
-            let cipher = cipher(key, &salt).ok_or(NoRandomness)?;
+            let cipher = cipher(key, &salt)?;
             let tag = cipher.seal_in_place_separate_tag(nonce(), aad, &mut token[HEAD + SALT_LEN..]);
-            token.extend_from_slice(tag.map_err(|_| NoRandomness)?.as_ref());
+            token.extend_from_slice(tag.ok()?.as_ref());
         }
         TokenMode::Signed => {
             body(&mut token, record, deadline);
@@ -83,7 +80,7 @@ pub fn seal_token(
             token.extend_from_slice(&signature);
         }
     }
-    Ok(text_engine().encode(token))
+    Some(text_engine().encode(token))
 }
 
 /// Tokens are long: the vector instructions of the processor read and write them four times as fast.

@@ -1,7 +1,7 @@
 //! Sessions in the visitor's own cookie: no store, no compare-and-swap; of two parallel answers the later one wins.
 
 use super::cookies::attributes;
-use super::{CommitError, Committed, Event, Origin, Session, SessionError, SessionManager, Task, record_of};
+use super::{CommitError, Committed, Event, Origin, Session, SessionManager, Task, record_of};
 use crate::clock::Timestamp;
 use crate::codec::{OpenedToken, TokenMode, seal_token};
 use crate::cookie::Attributes;
@@ -36,16 +36,17 @@ impl SessionManager {
         let was = record.as_ref().map(attributes).unwrap_or_default();
         let ends = matches!(step, Step::End(_));
         let (cookies, event) = match step {
-            Step::Nothing => return Ok(self.upkeep(session, now)?),
+            Step::Nothing => return Ok(self.upkeep(session, now)),
             Step::Touch(deadline) => {
                 let touched = record.as_ref().zip(session.snapshot.as_ref());
                 let bytes = touched.map(|(record, snapshot)| (record, snapshot.bytes.clone()));
-                let lines = bytes.map(|(record, bytes)| self.token_lines(mode, record, &bytes, deadline, session, now));
-                (lines.transpose()?.flatten().unwrap_or_default(), Event::Touched)
+                let lines =
+                    bytes.and_then(|(record, bytes)| self.token_lines(mode, record, &bytes, deadline, session, now));
+                (lines.unwrap_or_default(), Event::Touched)
             }
             Step::End(None) => (self.removal_lines(session, was), Event::Destroyed),
             Step::Create(draft) | Step::Replace(draft) | Step::Move(draft, _) | Step::End(Some(draft)) => {
-                let lines = self.token_lines(mode, &draft.record, &draft.bytes, draft.deadline, session, now)?;
+                let lines = self.token_lines(mode, &draft.record, &draft.bytes, draft.deadline, session, now);
                 let lines = lines.ok_or_else(|| CommitError::Refused(self.too_large()))?;
                 let is = attributes(&draft.record);
                 let gone = match &record {
@@ -71,9 +72,9 @@ impl SessionManager {
         snapshot: &Snapshot,
         session: &Session,
         now: Timestamp,
-    ) -> Result<Option<Vec<String>>, SessionError> {
-        let super::Custody::Browser(mode) = self.custody else { return Ok(None) };
-        let Ok(record) = view.to_record() else { return Ok(None) };
+    ) -> Option<Vec<String>> {
+        let super::Custody::Browser(mode) = self.custody else { return None };
+        let record = view.to_record().ok()?;
         self.token_lines(mode, &record, &snapshot.bytes, snapshot.deadline, session, now)
     }
 
@@ -86,11 +87,11 @@ impl SessionManager {
         deadline: Timestamp,
         session: &Session,
         now: Timestamp,
-    ) -> Result<Option<Vec<String>>, SessionError> {
+    ) -> Option<Vec<String>> {
         let token = seal_token(&self.ring, &self.binding, mode, bytes, deadline)?;
         let end = self.options.expiry.absolute_deadline(record.started_at, record.absolute);
         let own = attributes(record);
-        let Some(mut lines) = self.policy().issue(&token, own, end, now) else { return Ok(None) };
+        let mut lines = self.policy().issue(&token, own, end, now)?;
         let written = |piece: Option<u8>| match piece {
             None => lines.len() == 1,
             Some(number) => lines.len() > 1 && usize::from(number) < lines.len(),
@@ -98,7 +99,7 @@ impl SessionManager {
         let stale: Vec<_> = session.pieces.iter().copied().filter(|piece| !written(*piece)).collect();
         let was = if matches!(session.origin, Origin::Carried { .. }) { own } else { Attributes::default() };
         lines.extend(stale.into_iter().map(|piece| self.policy().remove(piece, was)));
-        Ok(Some(lines))
+        Some(lines)
     }
 
     fn too_large(&self) -> Refused {

@@ -1,6 +1,6 @@
 //! Which `Set-Cookie` lines an answer owes to the browser.
 
-use super::{Committed, Origin, Session, SessionError, SessionManager};
+use super::{Committed, Origin, Session, SessionManager};
 use crate::clock::Timestamp;
 use crate::codec::{Freshness, seal_ticket};
 use crate::cookie::Attributes;
@@ -9,18 +9,17 @@ use std::iter;
 
 impl SessionManager {
     /// What the answer owes to a session that does not change: a token under today's key, the removal of a dead cookie.
-    pub(super) fn upkeep(&self, session: &Session, now: Timestamp) -> Result<Committed, SessionError> {
+    pub(super) fn upkeep(&self, session: &Session, now: Timestamp) -> Committed {
         let cookies = match (&session.origin, &session.snapshot) {
             (Origin::Carried { freshness: Freshness::Outdated }, Some(snapshot)) => {
                 let view = View::parse(&snapshot.bytes).ok();
-                let lines = view.map(|view| self.reissued(&view, snapshot, session, now)).transpose()?;
-                lines.flatten().unwrap_or_default()
+                view.and_then(|view| self.reissued(&view, snapshot, session, now)).unwrap_or_default()
             }
             (Origin::Ended { moved: false }, _) => self.removal_everywhere(session, None),
             (Origin::Fresh, _) if session.state == State::Invalid => self.removal_everywhere(session, None),
             _ => Vec::new(),
         };
-        Ok(Committed { cookies, ..Committed::default() })
+        Committed { cookies, ..Committed::default() }
     }
 
     /// Hands out the ticket of a session in a store; the pieces of a session that the browser kept before go away.

@@ -277,11 +277,9 @@ impl SessionManager {
     }
 
     /// The `Set-Cookie` lines of an answer that we write ourselves: a dead cookie is removed there, too (SL11).
-    ///
-    /// # Errors
-    /// [`SessionError`] when the system has no random bytes for a token under today's key.
-    pub fn farewell(&self, session: &Session, now: Timestamp) -> Result<Vec<String>, SessionError> {
-        Ok(self.upkeep(session, now)?.cookies)
+    #[must_use]
+    pub fn farewell(&self, session: &Session, now: Timestamp) -> Vec<String> {
+        self.upkeep(session, now).cookies
     }
 
     /// Applies what the backend asked for, and says which cookies the answer must carry.
@@ -308,7 +306,7 @@ impl SessionManager {
                     && !session.is_outdated()
                     && !self.is_touch_due(session, permit, now) =>
             {
-                return Ok(self.upkeep(session, now)?);
+                return Ok(self.upkeep(session, now));
             }
             Ok(batch) => {
                 let quiet = batch.is_none();
@@ -319,7 +317,7 @@ impl SessionManager {
                     // to withhold its page.
                     Err(CommitError::Session(error)) if quiet => {
                         tracing::warn!(session = self.options.name, %error, "the session's activity was not written down");
-                        return Ok(self.upkeep(session, now)?);
+                        return Ok(self.upkeep(session, now));
                     }
                     done => return done,
                 }

@@ -173,7 +173,7 @@ impl SessionManager {
         let unchanged = old.map(|(id, _)| id).zip(before);
         let mut own = old.map(|(id, _)| id.store_key());
         let outcome = match (plan.step, old) {
-            (Step::Nothing, _) => done(self.cookies_as_before(unchanged, task)?, None),
+            (Step::Nothing, _) => done(self.cookies_as_before(unchanged, task), None),
             (Step::Create(draft), _) | (Step::Replace(draft) | Step::Move(draft, _), None) => {
                 let id = desk.create(&draft).await?;
                 own = Some(id.store_key());
@@ -181,10 +181,10 @@ impl SessionManager {
             }
             (Step::Touch(deadline), Some((id, _))) => {
                 desk.store.touch(&id.store_key(), deadline, task.now).await?;
-                done(self.cookies_as_before(unchanged, task)?, Some(Event::Touched))
+                done(self.cookies_as_before(unchanged, task), Some(Event::Touched))
             }
             (Step::Replace(draft), Some((id, version))) => match desk.replace(id, &draft, version).await? {
-                Written::Done(_) => done(self.cookies_after_change(id, before, &draft, task)?, Some(Event::Changed)),
+                Written::Done(_) => done(self.cookies_after_change(id, before, &draft, task), Some(Event::Changed)),
                 Written::Conflict | Written::Gone => Outcome::Again,
             },
             (Step::Move(draft, farewell), Some((id, version))) => {
@@ -220,16 +220,10 @@ impl SessionManager {
 
     /// A session that keeps its id and its cookie's attributes: only a ticket of an older key is issued again, for the id
     /// that the session has by now.
-    fn cookies_as_before(
-        &self,
-        unchanged: Option<(&SessionId, &Record)>,
-        task: Task<'_>,
-    ) -> Result<Vec<String>, SessionError> {
+    fn cookies_as_before(&self, unchanged: Option<(&SessionId, &Record)>, task: Task<'_>) -> Vec<String> {
         match unchanged {
-            Some((id, record)) if task.session.is_outdated() => {
-                Ok(self.issue_ticket(id, record, task.session, task.now))
-            }
-            _ => Ok(self.upkeep(task.session, task.now)?.cookies),
+            Some((id, record)) if task.session.is_outdated() => self.issue_ticket(id, record, task.session, task.now),
+            _ => self.upkeep(task.session, task.now).cookies,
         }
     }
 
@@ -240,13 +234,13 @@ impl SessionManager {
         before: Option<&Record>,
         draft: &Draft,
         task: Task<'_>,
-    ) -> Result<Vec<String>, SessionError> {
+    ) -> Vec<String> {
         let (was, is) = (before.map(attributes).unwrap_or_default(), attributes(&draft.record));
         let clock = before.is_some_and(|record| record.absolute != draft.record.absolute);
         if was == is && !clock {
             return self.cookies_as_before(Some((id, &draft.record)), task);
         }
-        Ok(self.cookies_of_new(id, before, draft, task))
+        self.cookies_of_new(id, before, draft, task)
     }
 
     /// A ticket that the browser does not have. One that came and lies in another place goes away: two that verify would

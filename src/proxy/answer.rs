@@ -221,9 +221,7 @@ pub(super) async fn commit(
 /// The `Set-Cookie` lines that an answer of our own owes to the browser.
 pub(super) fn farewell(snapshot: &Snapshot, exchange: &Exchange, now: Timestamp) -> Vec<String> {
     let used = route(snapshot, exchange).sessions.iter().zip(&exchange.sessions);
-    // Without random bytes there is no new token, and the old one stays as it is.
-    used.flat_map(|(used, session)| snapshot.policies[used.policy].manager.farewell(session, now).unwrap_or_default())
-        .collect()
+    used.flat_map(|(used, session)| snapshot.policies[used.policy].manager.farewell(session, now)).collect()
 }
 
 fn failure_of(refused: &Refused) -> Failure {
