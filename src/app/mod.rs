@@ -182,8 +182,17 @@ impl Server {
                 .iter()
                 .map(|(_, store)| tokio::spawn(sweep(Arc::clone(store), Arc::clone(&self.clock))))
                 .collect();
+            // Signals are caught before anybody hears that we are ready.
+            let mut stop = std::pin::pin!(stop);
+            let stopped = tokio::select! {
+                biased;
+                () = &mut stop => true,
+                () = std::future::ready(()) => false,
+            };
             ready();
-            stop.await;
+            if !stopped {
+                stop.await;
+            }
             // The receivers are in the services; when all are gone there is nobody left to tell.
             shutdown.send(true).ok();
             self.drain().await;

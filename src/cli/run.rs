@@ -86,7 +86,16 @@ fn start_logging(options: LogOptions) {
     // pingora's own log shows headers and paths: errors of its core are all that may pass (LG1).
     let core = LevelFilter::ERROR.min(options.level);
     let targets = Targets::new().with_default(options.level).with_target("pingora_core", core);
-    let quiet = ["pingora_proxy", "pingora", "pingora_pool", "pingora_cache", "rustls", "h2", "hyper"];
+    let quiet = [
+        "pingora_core::connectors",
+        "pingora_proxy",
+        "pingora",
+        "pingora_pool",
+        "pingora_cache",
+        "rustls",
+        "h2",
+        "hyper",
+    ];
     let targets = quiet.iter().fold(targets, |targets, target| targets.with_target(*target, LevelFilter::OFF));
     let registry = tracing_subscriber::registry().with(targets);
     let layer = tracing_subscriber::fmt::layer().with_writer(stderr);

@@ -62,7 +62,7 @@ impl SessionManager {
                 ([gone, lines].concat(), event)
             }
         };
-        Ok(Committed { cookies, event: Some(event), refused: None })
+        Ok(Committed { cookies, event: Some(event), ..Committed::default() })
     }
 
     /// The same session under today's key.

@@ -18,8 +18,8 @@ use crate::clock::Timestamp;
 use crate::codec::{AtRest, Binding, Freshness, KeyRing, TokenMode};
 use crate::cookie::{CookieName, CookiePolicy};
 use crate::session::{
-    Batch, Chance, Lineage, NoRandomness, Record, Refusal, Refused, Rights, Rules, SessionId, Shown, Snapshot, State,
-    Unreadable, View, random,
+    Batch, Chance, Lineage, NoRandomness, Record, Refusal, Refused, Rights, Rules, SessionId, Shown, Situation,
+    Snapshot, State, Unreadable, View, plan, random,
 };
 use crate::store::{Store, StoreError, Version};
 use std::sync::Arc;
@@ -86,7 +86,9 @@ enum Origin {
     /// The visitor has none.
     Fresh,
     /// A store, under this id (the newer one, where the visitor came with an alias).
-    Stored { id: SessionId, version: Version, freshness: Freshness },
+    ///
+    /// `aliased`: the visitor came with an older id, which `X-Session-Regenerate` has replaced a moment ago.
+    Stored { id: SessionId, version: Version, freshness: Freshness, aliased: bool },
     /// The visitor's cookie.
     Carried { freshness: Freshness },
     /// A session of ours that has ended. `moved`: by a login in another tab, whose newer cookie must not be removed.
@@ -120,6 +122,11 @@ impl Session {
         matches!(self.origin, Origin::Stored { freshness: Freshness::Outdated, .. })
     }
 
+    /// Whether the session has got a newer id than the visitor came with: by now it is `id`.
+    fn is_behind(&self, id: &SessionId) -> bool {
+        matches!(&self.origin, Origin::Stored { id: known, aliased, .. } if *aliased || known != id)
+    }
+
     /// The live session as it was when the request came.
     #[must_use]
     pub const fn snapshot(&self) -> Option<&Snapshot> {
@@ -143,6 +150,8 @@ pub struct Committed {
     pub cookies: Vec<String>,
     /// What happened, for the log.
     pub event: Option<Event>,
+    /// The reference of a session that began.
+    pub began: Option<Lineage>,
     /// The batch was refused, and the policy delivers the page all the same.
     pub refused: Option<Refused>,
 }
@@ -239,9 +248,10 @@ impl SessionManager {
                 let Some((id, freshness)) = presented.ticket(&self.ring, &self.binding) else {
                     return Ok(session(State::Invalid, Origin::Fresh, None));
                 };
-                Ok(match self.newest(&**store, *at_rest, id, now).await? {
-                    server::Newest::Live { id, version, snapshot } => {
-                        session(State::Live, Origin::Stored { id, version, freshness }, Some(snapshot))
+                Ok(match self.newest(&**store, *at_rest, id.clone(), now).await? {
+                    server::Newest::Live { id: newest, version, snapshot } => {
+                        let aliased = newest != id;
+                        session(State::Live, Origin::Stored { id: newest, version, freshness, aliased }, Some(snapshot))
                     }
                     server::Newest::Ended { moved } => session(State::Expired, Origin::Ended { moved }, None),
                 })
@@ -324,16 +334,45 @@ impl SessionManager {
             }
             Err(refused) => refused,
         };
-        let policy = match refused.reason {
-            Refusal::Condition => self.options.on_conflict,
-            _ => self.options.on_refused,
-        };
-        if policy == OnRefused::Error {
+        if self.loudness(&refused) == OnRefused::Error {
             return Err(CommitError::Refused(refused));
         }
         let remember = Some(refused.reason);
         let committed = self.attempt(session, &Batch::default(), permit, shown, remember, now).await?;
         Ok(Committed { refused: Some(refused), ..committed })
+    }
+
+    /// Whether a batch could be applied to the session as it was when the request came; writes nothing.
+    ///
+    /// # Errors
+    /// The refusal, when it could not and the policy is loud about that.
+    pub fn rehearse(
+        &self,
+        session: &Session,
+        batch: &Batch,
+        permit: Permit<'_>,
+        now: Timestamp,
+    ) -> Result<(), Refused> {
+        let record = session.snapshot.as_ref().and_then(|snapshot| record_of(&snapshot.bytes).ok());
+        let situation = Situation {
+            current: record.as_ref().zip(session.snapshot.as_ref().map(|snapshot| snapshot.deadline)),
+            had_session: session.had_session(),
+            shown: Shown::NOTHING,
+            remember: None,
+        };
+        let chance = Chance { lineage: Lineage::from_bytes([0; 12]), mark: [0; 8] };
+        match plan(&situation, batch, &self.rules(permit), chance, now) {
+            Err(refused) if self.loudness(&refused) == OnRefused::Error => Err(refused),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the policy wants to happen to the page when a batch is refused.
+    const fn loudness(&self, refused: &Refused) -> OnRefused {
+        match refused.reason {
+            Refusal::Condition => self.options.on_conflict,
+            _ => self.options.on_refused,
+        }
     }
 
     async fn attempt(

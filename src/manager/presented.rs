@@ -58,11 +58,14 @@ impl<'a> Presented<'a> {
     }
 }
 
-/// The values without repetition, as many as may be opened. Their order never matters (CP4).
+/// The values without repetition; none when there are more than may be opened, since their order never matters (CP4).
 fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> SmallVec<[T; MAX_CANDIDATES]> {
     let mut distinct = SmallVec::new();
     for value in values {
-        if distinct.len() < MAX_CANDIDATES && !distinct.contains(&value) {
+        if !distinct.contains(&value) {
+            if distinct.len() == MAX_CANDIDATES {
+                return SmallVec::new();
+            }
             distinct.push(value);
         }
     }
@@ -124,6 +127,7 @@ mod tests {
         };
         assert!(ticket(&header(3)).is_some());
         assert!(ticket(&header(4)).is_none());
+        assert!(ticket(&format!("session={good}; {}", header(4))).is_none());
     }
 
     #[test]

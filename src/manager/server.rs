@@ -162,7 +162,7 @@ impl SessionManager {
         task: Task<'_>,
     ) -> Result<Outcome, CommitError> {
         let desk = Desk { store, at_rest, policy: &self.options.name, now: task.now };
-        let done = |cookies, event| Outcome::Done(Committed { cookies, event, refused: None });
+        let done = |cookies, event| Outcome::Done(Committed { cookies, event, ..Committed::default() });
         let owner = task.batch.login.as_ref().or(before.and_then(|record| record.owner.as_ref()));
         let others = plan.owners.zip(owner).map(|(_, owner)| OwnerKey::new(&self.options.name, owner.as_str()));
         if plan.owners.is_some() && store.index().is_none() {
@@ -177,11 +177,20 @@ impl SessionManager {
             (Step::Create(draft), _) | (Step::Replace(draft) | Step::Move(draft, _), None) => {
                 let id = desk.create(&draft).await?;
                 own = Some(id.store_key());
-                done(self.cookies_of_new(&id, None, &draft, task), Some(Event::Created))
+                let cookies = self.cookies_of_new(&id, None, &draft, task);
+                let began = Some(draft.record.lineage);
+                Outcome::Done(Committed { cookies, event: Some(Event::Created), began, refused: None })
             }
             (Step::Touch(deadline), Some((id, _))) => {
                 desk.store.touch(&id.store_key(), deadline, task.now).await?;
                 done(self.cookies_as_before(unchanged, task), Some(Event::Touched))
+            }
+            // Of two answers that both regenerate the id, the browser may keep the cookie of either: one new id serves both.
+            (Step::Move(draft, Farewell::Alias), Some((id, version))) if task.session.is_behind(id) => {
+                match desk.replace(id, &draft, version).await? {
+                    Written::Done(_) => done(self.cookies_after_change(id, before, &draft, task), Some(Event::Changed)),
+                    Written::Conflict | Written::Gone => Outcome::Again,
+                }
             }
             (Step::Replace(draft), Some((id, version))) => match desk.replace(id, &draft, version).await? {
                 Written::Done(_) => done(self.cookies_after_change(id, before, &draft, task), Some(Event::Changed)),

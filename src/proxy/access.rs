@@ -2,7 +2,7 @@
 
 use super::Downstream;
 use super::context::Context;
-use crate::manager::{Event, PolicyOptions, Session, SessionError};
+use crate::manager::{Committed, Event, PolicyOptions, Session, SessionError};
 use crate::session::{Head, Refused};
 use http::HeaderName;
 use parking_lot::Mutex;
@@ -49,9 +49,10 @@ pub(super) fn log(downstream: &Downstream, error: Option<&Error>, ctx: &Context)
 }
 
 /// Tells what happened to a session (LG2).
-pub(super) fn report_event(policy: &PolicyOptions, session: &Session, event: Option<Event>) {
-    let Some(event @ (Event::Created | Event::Renewed | Event::Destroyed)) = event else { return };
-    tracing::info!(target: "cloakroom::session", policy = policy.name, reference = reference(session), "{}", event.as_str());
+pub(super) fn report_event(policy: &PolicyOptions, session: &Session, committed: &Committed) {
+    let Some(event @ (Event::Created | Event::Renewed | Event::Destroyed)) = committed.event else { return };
+    let reference = committed.began.map(|lineage| lineage.to_string()).or_else(|| reference(session));
+    tracing::info!(target: "cloakroom::session", policy = policy.name, reference, "{}", event.as_str());
 }
 
 /// Tells why a backend's commands were refused.

@@ -58,9 +58,15 @@ impl Survey {
                 survey.needs_repair |= name == "http2-settings";
             }
         }
-        survey.needs_repair |= request.uri.authority().is_some();
+        survey.needs_repair |= has_absolute_target(request);
         survey
     }
+}
+
+/// Whether the target came in the absolute form; `OPTIONS *` has a form of its own (RFC 9112, section 3.2).
+#[must_use]
+pub fn has_absolute_target(request: &RequestHeader) -> bool {
+    !matches!(request.raw_path(), [b'/', ..] | b"*")
 }
 
 /// Whether a field is a client's word about itself, in any spelling that a backend folds into one (HI10).
@@ -115,7 +121,7 @@ pub fn check(
 fn has_valid_host(request: &RequestHeader, survey: &Survey) -> bool {
     let good = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(byte);
     match survey.hosts {
-        0 => request.version == Version::HTTP_10 || request.uri.authority().is_some(),
+        0 => request.version == Version::HTTP_10,
         1 => request.headers.get(HOST).is_some_and(|host| !host.is_empty() && host.as_bytes().iter().all(good)),
         _ => false,
     }

@@ -1,5 +1,6 @@
 //! What happens to a backend's answer between its arrival and the client: hear, strip, commit.
 
+use super::admission::has_absolute_target;
 use super::caching::Personal;
 use super::context::{Exchange, Policy, Snapshot};
 use super::options::{RouteOptions, SessionUse};
@@ -171,6 +172,9 @@ pub(super) async fn commit(
         return Err(failure_of(refused));
     }
 
+    if heard.iter().filter(|heard| heard.as_ref().is_ok_and(|heard| heard.spoke)).count() > 1 {
+        rehearse(snapshot, exchange, &heard, now)?;
+    }
     for (index, (used, heard)) in route.sessions.iter().zip(heard).enumerate() {
         let manager = &snapshot.policies[used.policy].manager;
         let told = exchange.told[index];
@@ -210,12 +214,28 @@ pub(super) async fn commit(
         if let Some(refused) = &committed.refused {
             access::report_refused(manager.options(), &route.name, refused, "the page was delivered");
         }
-        access::report_event(manager.options(), &exchange.sessions[index], committed.event);
+        access::report_event(manager.options(), &exchange.sessions[index], &committed);
         exchange.event = exchange.event.or(committed.event);
         exchange.set_cookies.extend(committed.cookies);
     }
 
     Ok(personal(exchange, spoke))
+}
+
+/// Where an answer speaks to several sessions, a batch that cannot be applied to what its session held when the request
+/// came refuses the others before anything is written. What changes in between can still refuse the later of them.
+fn rehearse(snapshot: &Snapshot, exchange: &Exchange, heard: &HeardAll, now: Timestamp) -> Result<(), Failure> {
+    let route = route(snapshot, exchange);
+    for ((used, session), heard) in route.sessions.iter().zip(&exchange.sessions).zip(heard) {
+        let Ok(heard) = heard else { continue };
+        let permit = Permit { rights: &used.rights, touch: route.touch };
+        let manager = &snapshot.policies[used.policy].manager;
+        if let Err(refused) = manager.rehearse(session, &heard.batch, permit, now) {
+            access::report_refused(manager.options(), &route.name, &refused, "the page was withheld");
+            return Err(failure_of(&refused));
+        }
+    }
+    Ok(())
 }
 
 /// The `Set-Cookie` lines that an answer of our own owes to the browser.
@@ -243,7 +263,8 @@ fn shows_a_document(request: &RequestHeader, response: &ResponseHeader) -> bool 
     let prefetch = [header("sec-purpose"), header("purpose")].iter().any(|purpose| purpose.starts_with(b"prefetch"));
     let scripted = header("x-requested-with").eq_ignore_ascii_case(b"xmlhttprequest");
     let method = matches!(request.method, Method::GET | Method::POST);
-    response.status.is_success() && html && navigates && !prefetch && !scripted && method
+    let has_body = response.status.is_success() && !matches!(response.status.as_u16(), 204 | 205);
+    has_body && html && navigates && !prefetch && !scripted && method
 }
 
 /// The target without the route's prefix; its query, and the rest of its path, stay as they came (HF6).
@@ -252,7 +273,8 @@ fn shows_a_document(request: &RequestHeader, response: &ResponseHeader) -> bool 
 /// it can be read.
 pub(super) fn cut_target(request: &RequestHeader, route: &RouteOptions) -> Result<Option<Vec<u8>>, Failure> {
     let Some(prefix) = &route.strip_prefix else { return Ok(None) };
-    let target = request.raw_path();
+    let absolute = request.uri.path_and_query().filter(|_| has_absolute_target(request));
+    let target = absolute.map_or(request.raw_path(), |target| target.as_str().as_bytes());
     let end = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
     let (path, query) = target.split_at(end);
     let rest = std::str::from_utf8(path).ok().and_then(|path| strip_prefix(path, prefix)).ok_or(Failure::NoRoute)?;

@@ -1,9 +1,9 @@
 //! What a proxy owes to the next hop: names of the client, `Via`, no hop-by-hop fields (HF4, HF5, HF11, HI10).
 
-use super::admission::is_claim;
+use super::admission::{has_absolute_target, is_claim};
 use super::options::{HeaderEdits, Network};
-use http::HeaderValue;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRAILER, UPGRADE};
+use http::{HeaderValue, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use std::net::IpAddr;
 
@@ -56,12 +56,11 @@ pub fn announce(request: &mut RequestHeader, client: Client, claims: bool) -> pi
     }
     if let Some(address) = client.address {
         let address = address.to_canonical();
-        let claimed = believed.then(|| request.headers.get(X_FORWARDED_FOR)).flatten();
-        let chain = match claimed.and_then(|claimed| claimed.to_str().ok()) {
-            Some(claimed) => format!("{claimed}, {address}"),
-            None => address.to_string(),
-        };
-        request.insert_header("X-Forwarded-For", chain)?;
+        // Every line counts, in order: a proxy that adds a line of its own means it to be the last word.
+        let lines = request.headers.get_all(X_FORWARDED_FOR).iter().filter(|_| believed);
+        let mut chain: Vec<String> = lines.filter_map(|line| line.to_str().ok()).map(str::to_owned).collect();
+        chain.push(address.to_string());
+        request.insert_header("X-Forwarded-For", chain.join(", "))?;
     }
     if !(believed && request.headers.contains_key(X_FORWARDED_PROTO)) {
         let scheme = if client.is_secure { "https" } else { "http" };
@@ -100,10 +99,19 @@ pub fn repair(request: &mut RequestHeader) -> pingora::Result<()> {
     if request.headers.contains_key(HTTP2_SETTINGS) {
         request.remove_header(&HTTP2_SETTINGS);
     }
-    if request.uri.authority().is_some() {
-        request.set_uri(request.uri.clone()); // the absolute form becomes the origin form
+    if has_absolute_target(request) {
+        // It becomes the origin form (RFC 9112, section 3.2.2): pingora keeps the path in `uri`, and writes that when it
+        // is set. `Host` says the same as the target did, or the request was refused.
+        request.set_uri(request.uri.clone());
     }
     Ok(())
+}
+
+/// Whether a request asks for a WebSocket: the only upgrade that is passed on (HF11).
+#[must_use]
+pub fn asks_for_websocket(request: &RequestHeader) -> bool {
+    let upgrade = request.headers.get(UPGRADE).map_or(&b""[..], |upgrade| upgrade.as_bytes().trim_ascii());
+    request.version == Version::HTTP_11 && upgrade.eq_ignore_ascii_case(b"websocket")
 }
 
 /// Removes the fields of one hop from an answer (HF4); what a 101 needs stays.

@@ -57,6 +57,9 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// A tunnel may be silent for this long.
 const TUNNEL_TIMEOUT: Duration = Duration::from_secs(3600);
 
+/// Keeps the connections of tunnels apart from the pool.
+const TUNNEL_GROUP: u64 = 1;
+
 /// What is left of a body that nobody wants is read for this long, so that the connection can be used again.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -157,10 +160,14 @@ impl ProxyHttp for Proxy {
         if downstream.get_keepalive().is_some() {
             downstream.set_keepalive(keepalive);
         }
-        let silence = if downstream.is_upgrade_req() { TUNNEL_TIMEOUT } else { CLIENT_TIMEOUT };
+        let is_tunnel = downstream.is_upgrade_req() && forwarding::asks_for_websocket(downstream.req_header());
+        let silence = if is_tunnel { TUNNEL_TIMEOUT } else { CLIENT_TIMEOUT };
         downstream.set_read_timeout(Some(silence));
         downstream.set_write_timeout(Some(silence));
         downstream.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+        if downstream.req_header().version == Version::HTTP_10 {
+            downstream.set_ignore_info_resp(true); // such a client knows no 1xx (RFC 9110, section 15.2)
+        }
         if let ServerSession::H1(http) = &mut *downstream.downstream_session {
             http.set_pipelining_enabled(true);
         }
@@ -199,8 +206,12 @@ impl ProxyHttp for Proxy {
         let server = upstream.choose(&exchange.tried).or(exchange.tried.last().copied()).ok_or_else(unrouted)?;
         exchange.tried.push(server);
         let mut peer = upstream.peer(server);
-        if downstream.is_upgrade_req() {
+        if forwarding::asks_for_websocket(downstream.req_header()) {
             peer.options.read_timeout = Some(TUNNEL_TIMEOUT);
+            // A connection of its own: on one of the pool a quick 101 may be read before pingora knows that the request
+            // has no body, and the tunnel ends as it begins (pingora issue 946).
+            peer.group_key = TUNNEL_GROUP;
+            peer.options.idle_timeout = Some(Duration::ZERO);
         }
         Ok(peer)
     }
@@ -262,7 +273,11 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
     ) -> Result<()> {
         let snapshot = Arc::clone(&ctx.snapshot);
-        let is_final = !response.status.is_informational() || response.status == http::StatusCode::SWITCHING_PROTOCOLS;
+        let switches = response.status == http::StatusCode::SWITCHING_PROTOCOLS;
+        if switches && !forwarding::asks_for_websocket(downstream.req_header()) {
+            return Err(ctx.fail(Failure::UnaskedUpgrade));
+        }
+        let is_final = switches || !response.status.is_informational();
         let heard = match &mut ctx.exchange {
             Some(exchange) if is_final && !exchange.committed => {
                 exchange.committed = true;
@@ -370,7 +385,11 @@ impl ProxyHttp for Proxy {
             None => reply::status_of_error(error),
         };
         if let Some(status) = status.filter(|_| downstream.response_written().is_none()) {
-            let written = reply::page(downstream, status, &ctx.snapshot.options.error_pages, &[]).await;
+            // The connection ends here, and the page must say so (RFC 9112, section 9.6).
+            downstream.set_keepalive(None);
+            // What another session of the route has committed, the browser must learn even so.
+            let cookies = ctx.exchange.as_ref().map_or(&[][..], |exchange| &exchange.set_cookies);
+            let written = reply::page(downstream, status, &ctx.snapshot.options.error_pages, cookies).await;
             if let Err(error) = written {
                 tracing::debug!(%error, "the client left before its error page");
             }

@@ -22,6 +22,8 @@ pub enum Failure {
     BatchRefused,
     /// The backend's `X-Session-If` did not hold.
     ConditionFailed,
+    /// The backend switched protocols although nobody had asked for it.
+    UnaskedUpgrade,
 }
 
 impl Failure {
@@ -32,7 +34,7 @@ impl Failure {
             Self::NoRoute => 404,
             Self::BadRequest(status) | Self::SessionMissing(status) => status,
             Self::SessionUnknown => 503,
-            Self::BatchRefused => 502,
+            Self::BatchRefused | Self::UnaskedUpgrade => 502,
             Self::ConditionFailed => 409,
         }
     }
@@ -47,6 +49,7 @@ impl Failure {
             Self::SessionUnknown => "session_unknown",
             Self::BatchRefused => "batch_refused",
             Self::ConditionFailed => "condition_failed",
+            Self::UnaskedUpgrade => "unasked_upgrade",
         }
     }
 

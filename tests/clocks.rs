@@ -1,0 +1,179 @@
+//! What moves with time: idle and absolute ends, touching, the cookie's own age.
+
+mod support;
+
+use support::client::{SetCookie, get};
+use support::upstream::{ok, status};
+use support::{Site, eventually};
+
+/// `/poll` looks at the session without extending it.
+const ROUTES: &str = "
+[[routes]]
+path = \"/poll\"
+upstream = \"app\"
+sessions = [\"main\"]
+touch = false
+[[routes]]
+upstream = \"app\"
+sessions = [\"main\"]
+";
+
+fn policy(settings: &str) -> String {
+    format!("[sessions.main]\nstore = \"memory\"\n{settings}\n[sessions.main.headers]\nclocks = true\n{ROUTES}")
+}
+
+fn left(clock: &str, seen: &support::message::Message) -> u64 {
+    seen.told(clock).parse().unwrap_or_else(|_| panic!("no {clock}: {seen:?}"))
+}
+
+#[test]
+fn the_clocks_are_told_in_seconds() {
+    let site = Site::new(&policy("idle_timeout = \"30m\"\nabsolute_timeout = \"12h\""));
+    let mut ada = site.browser();
+    ada.visit(ok().say("Set", "a=1"));
+    let seen = ada.look();
+    assert!((1790..=1800).contains(&left("Idle-Left", &seen)), "{seen:?}");
+    assert!((43_190..=43_200).contains(&left("Absolute-Left", &seen)), "{seen:?}");
+    let none = site.browser().look();
+    assert!(!none.has("X-Session-Idle-Left") && !none.has("X-Session-Absolute-Left"));
+}
+
+#[test]
+fn an_idle_session_ends_and_its_cookie_is_removed() {
+    // SL4, SL11
+    let site = Site::new(&policy("idle_timeout = \"1s\"\ntouch_interval = \"100ms\""));
+    let mut ada = site.browser();
+    ada.visit(ok().say("Set", "a=1"));
+    let cookie = ada.cookie();
+    let poll = get("/poll").with("Cookie", &cookie);
+    eventually("the session ends", || site.exchange(&poll, ok()).seen.told("State") == "expired");
+    let visit = site.exchange(&get("/").with("Cookie", &cookie), ok());
+    assert_eq!((visit.seen.told("State"), visit.seen.data()), ("expired".into(), String::new()));
+    assert_eq!(SetCookie::only(&visit.got).attribute("Max-Age"), Some("0"));
+    // It is not revived by a command, and its id is not used again (SL2).
+    let visit = site.exchange(&get("/").with("Cookie", &cookie), ok().say("Set", "b=2"));
+    assert!(!visit.got.set_cookies().iter().any(|line| line.contains(&cookie)), "{:?}", visit.got);
+}
+
+#[test]
+fn a_session_ends_at_its_absolute_limit_however_active_it_is() {
+    // SL5
+    let site = Site::new(&policy("idle_timeout = \"2s\"\nabsolute_timeout = \"2s\"\ntouch_interval = \"100ms\""));
+    let mut ada = site.browser();
+    ada.visit(ok().say("Set", "a=1"));
+    let cookie = ada.cookie();
+    let visit = get("/").with("Cookie", &cookie);
+    eventually("the session ends", || site.exchange(&visit, ok().say("Add", "n=1")).seen.told("State") == "expired");
+}
+
+#[test]
+fn requests_extend_a_session_unless_the_route_or_the_backend_says_otherwise() {
+    let site = Site::new(&policy("idle_timeout = \"5s\"\ntouch_interval = \"100ms\""));
+    let mut ada = site.browser();
+    ada.visit(ok().say("Set", "a=1"));
+    let poll = get("/poll");
+    let wane = |ada: &mut support::Browser<'_>| {
+        eventually("time passes", || left("Idle-Left", &ada.ask(&poll, ok()).seen) <= 3);
+    };
+    wane(&mut ada);
+    ada.visit(ok().say("Touch", "0"));
+    ada.visit(ok().say("Touch", "0").say("Set", "a=2"));
+    ada.ask(&poll, ok().say("Set", "a=3"));
+    assert!(left("Idle-Left", &ada.ask(&poll, ok()).seen) <= 3, "not extended");
+    ada.visit(ok());
+    assert!(left("Idle-Left", &ada.ask(&poll, ok()).seen) >= 4, "extended by a request");
+    wane(&mut ada);
+    ada.ask(&poll, ok().say("Touch", "1"));
+    assert!(left("Idle-Left", &ada.ask(&poll, ok()).seen) >= 4, "extended by the backend");
+    assert_eq!(ada.look().told("Version"), "3", "touching is no change");
+}
+
+#[test]
+fn activity_is_written_down_without_a_cookie() {
+    // CK9
+    let site = Site::new(&policy("idle_timeout = \"1h\"\ntouch_interval = \"1ms\""));
+    let mut ada = site.browser();
+    ada.visit(ok().say("Set", "a=1"));
+    for _ in 0..5 {
+        let visit = ada.visit(ok());
+        assert_eq!((visit.got.set_cookies(), visit.got.has("Cache-Control")), (vec![], false));
+    }
+}
+
+#[test]
+fn a_backend_changes_the_clocks_within_the_operators_limits() {
+    let site = Site::new(&policy("idle_timeout = \"30m\"\nmax_idle_timeout = \"1h\"\nabsolute_timeout = \"12h\""));
+    let mut ada = site.browser();
+    ada.visit(ok().say("Set", "a=1"));
+    ada.visit(ok().say("Expire", "idle=3600&absolute=7200"));
+    let seen = ada.look();
+    assert!((3590..=3600).contains(&left("Idle-Left", &seen)), "{seen:?}");
+    assert!((7190..=7200).contains(&left("Absolute-Left", &seen)), "{seen:?}");
+    for beyond in ["idle=3601", "absolute=43201", "idle=60&absolute=43201"] {
+        assert_eq!(ada.visit(ok().say("Expire", beyond).say("Set", "a=2")).got.status(), 502, "{beyond}");
+        let seen = ada.look();
+        assert_eq!(seen.data(), "a=1", "{beyond}");
+        assert!(left("Idle-Left", &seen) > 3500, "{beyond}");
+    }
+}
+
+#[test]
+fn a_shorter_clock_ends_the_session_sooner() {
+    let site = Site::new(&policy(""));
+    let mut ada = site.browser();
+    ada.visit(ok().say("Set", "a=1").say("Expire", "idle=1"));
+    let poll = get("/poll").with("Cookie", ada.cookie());
+    eventually("the session ends", || site.exchange(&poll, ok()).seen.told("State") == "expired");
+}
+
+#[test]
+fn a_session_may_ask_to_outlive_the_browser() {
+    // CK5, CK8
+    let site = Site::new(&policy("absolute_timeout = \"12h\""));
+    let mut ada = site.browser();
+    let first = SetCookie::only(&ada.visit(ok().say("Set", "a=1")).got);
+    assert_eq!((first.attribute("Max-Age"), first.attribute("Expires")), (None, None));
+    let kept = SetCookie::only(&ada.visit(ok().say("Expire", "persist=1")).got);
+    let age: u64 = kept.attribute("Max-Age").expect("an age").parse().expect("seconds");
+    assert!((43_190..=43_200).contains(&age), "{kept:?}");
+    assert_eq!(ada.look().data(), "a=1");
+    let back = SetCookie::only(&ada.visit(ok().say("Expire", "persist=0")).got);
+    assert_eq!((back.attribute("Max-Age"), ada.look().data().as_str()), (None, "a=1"));
+}
+
+#[test]
+fn a_persistent_cookie_follows_the_absolute_end() {
+    // CK5
+    let site = Site::new(
+        "[sessions.main]\nstore = \"memory\"\nabsolute_timeout = \"1h\"\n[sessions.main.cookie]\npersistent = true\n",
+    );
+    let got = site.browser().visit(status(302).say("Set", "a=1")).got;
+    let age: u64 = SetCookie::only(&got).attribute("Max-Age").expect("an age").parse().expect("seconds");
+    assert!((3590..=3600).contains(&age), "{got:?}");
+}
+
+#[test]
+fn a_login_starts_the_absolute_clock_again() {
+    let site = Site::new(&policy("absolute_timeout = \"1h\""));
+    let mut ada = site.browser();
+    ada.visit(ok().say("Set", "a=1"));
+    eventually("time passes", || left("Absolute-Left", &ada.look()) <= 3598);
+    ada.visit(ok().say("Login", "ada"));
+    assert!(left("Absolute-Left", &ada.look()) >= 3599);
+}
+
+#[test]
+fn a_session_in_the_cookie_is_extended_by_a_new_cookie() {
+    // SL4, CK9
+    let site = Site::new(
+        &policy("idle_timeout = \"5s\"\ntouch_interval = \"1s\"").replace("store = \"memory\"", "store = \"cookie\""),
+    );
+    let mut ada = site.browser();
+    ada.visit(ok().say("Set", "a=1"));
+    assert_eq!(ada.visit(ok()).got.set_cookies(), [""; 0], "not before it is due");
+    eventually("time passes", || left("Idle-Left", &ada.ask(&get("/poll"), ok()).seen) <= 3);
+    let issued = SetCookie::only(&ada.visit(ok()).got);
+    assert_eq!((issued.name.as_str(), issued.attribute("Max-Age")), ("__Host-session", None));
+    let seen = ada.ask(&get("/poll"), ok()).seen;
+    assert!(left("Idle-Left", &seen) >= 4 && seen.data() == "a=1", "{seen:?}");
+}
