@@ -24,7 +24,7 @@ fn table() -> Vec<(&'static str, Vec<(&'static str, String)>)> {
         ("key", one("Set", "a=1&")),
         ("key", one("Set", &format!("{}=1", "k".repeat(65)))),
         ("key", one("Unset", "a.b")),
-        ("key", one("Unset", "*,a")),
+        ("key", one("Unset", "*,a.b")),
         ("key", one("Expire", "never=1")),
         ("charset", one("Set", "a=%FF")),
         ("charset", one("Set", "a=%C3")),

@@ -27,6 +27,7 @@ use pingora::services::listening::Service;
 use pingora_runtime::Runtime;
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -219,7 +220,9 @@ impl Server {
             ListenAddress::Tcp(address) => (address.to_string(), ListenerConfig::tcp(address.to_string())),
             ListenAddress::Unix(path) => {
                 let path = path.to_string_lossy().into_owned();
-                (path.clone(), ListenerConfig::uds(path))
+                // pingora sets the mode again when it takes the socket over; its own would let everybody in.
+                let owner_and_group = fs::Permissions::from_mode(sockets::MODE);
+                (path.clone(), ListenerConfig::uds(path).permissions(owner_and_group))
             }
         };
         let mut endpoint = endpoint.l4_buffer(buffers);

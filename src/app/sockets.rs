@@ -8,6 +8,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use tokio::net::TcpSocket;
 
+/// Who may connect to a Unix socket: the owner and the group.
+pub(super) const MODE: u32 = 0o660;
+
 /// Binds a listener ourselves: pingora would try for thirty seconds and then panic in a task.
 pub(super) fn bind(address: &ListenAddress) -> io::Result<i32> {
     match address {
@@ -29,7 +32,7 @@ pub(super) fn bind(address: &ListenAddress) -> io::Result<i32> {
                 _ => {}
             }
             let listener = UnixListener::bind(path)?;
-            fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+            fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
             listener.set_nonblocking(true)?;
             Ok(listener.into_raw_fd())
         }

@@ -61,7 +61,7 @@ pub(super) fn explain(config: &Config, request: &Request) -> ExitCode {
 
     let upstream = &config.upstreams[route.upstream];
     println!("upstream   {} (profile {})", upstream.name, upstream.profile.name);
-    let mut allowance = Allowance::new(upstream.profile.budget);
+    let mut allowance = Allowance::new(upstream.profile.budget, route.sessions.len());
     let ring = app::key_ring(config).ok();
     for used in &route.sessions {
         let policy = &config.policies[used.policy];

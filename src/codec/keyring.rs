@@ -1,11 +1,9 @@
 //! Keys: the first seals, all open.
 
 use crate::secret::Secret;
-use crate::session::{NoRandomness, random};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// HMAC-SHA-256, keyed once and cloned for each use.
 pub(super) type HmacSha256 = Hmac<Sha256>;
@@ -31,9 +29,6 @@ pub enum RingError {
     /// A sealed value could not tell the two apart. One pair in 65,536 is so unlucky, unless it is the same key twice.
     #[error("the keys `{0}` and `{1}` have the same mark: make another with `cloakroom keygen`")]
     Alike(String, String),
-    /// The system gave no random bytes.
-    #[error(transparent)]
-    NoRandomness(#[from] NoRandomness),
 }
 
 /// One secret of the operator, and the keys derived from it for each purpose.
@@ -125,36 +120,9 @@ impl Binding {
     }
 }
 
-/// Bytes of a salt.
-pub(super) const SALT_LEN: usize = 24;
-
-/// Salts that never repeat: what this process drew at its start, and a count. A salt need not be unpredictable, since the
-/// key that is derived from it is; asking the system for each would cost as much as the cipher.
-struct Salts {
-    drawn: [u8; SALT_LEN - 8],
-    count: AtomicU64,
-}
-
-impl Salts {
-    fn next(&self) -> [u8; SALT_LEN] {
-        let mut salt = [0; SALT_LEN];
-        salt[..SALT_LEN - 8].copy_from_slice(&self.drawn);
-        salt[SALT_LEN - 8..].copy_from_slice(&self.count.fetch_add(1, Ordering::Relaxed).to_be_bytes());
-        salt
-    }
-}
-
 /// The operator's keys, newest first.
-pub struct KeyRing {
-    keys: Vec<Key>,
-    salts: Salts,
-}
-
-impl fmt::Debug for KeyRing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("KeyRing").field(&self.keys).finish()
-    }
-}
+#[derive(Debug)]
+pub struct KeyRing(Vec<Key>);
 
 impl KeyRing {
     /// A ring in the order of the file.
@@ -167,26 +135,18 @@ impl KeyRing {
                 return Err(RingError::Alike(other.id.clone(), key.id.clone()));
             }
         }
-        if keys.is_empty() {
-            return Err(RingError::Empty);
-        }
-        Ok(Self { keys, salts: Salts { drawn: random()?, count: AtomicU64::new(0) } })
+        if keys.is_empty() { Err(RingError::Empty) } else { Ok(Self(keys)) }
     }
 
     /// The key that seals.
     pub(super) fn sealing(&self) -> &Key {
-        &self.keys[0] // proven by `new`
-    }
-
-    /// A salt that was never used before.
-    pub(super) fn salt(&self) -> [u8; SALT_LEN] {
-        self.salts.next()
+        &self.0[0] // proven by `new`
     }
 
     /// The key that sealed a value with this hint, and whether it is the one that seals today.
     pub(super) fn opening(&self, hint: [u8; HINT_LEN]) -> Option<(&Key, Freshness)> {
-        let index = self.keys.iter().position(|key| key.hint == hint)?;
-        Some((&self.keys[index], if index == 0 { Freshness::Current } else { Freshness::Outdated }))
+        let index = self.0.iter().position(|key| key.hint == hint)?;
+        Some((&self.0[index], if index == 0 { Freshness::Current } else { Freshness::Outdated }))
     }
 }
 
@@ -200,12 +160,5 @@ mod tests {
         assert!(matches!(KeyRing::new(vec![]), Err(RingError::Empty)));
         let twice = KeyRing::new(vec![key("a", 1), key("b", 2), key("c", 1)]);
         assert!(matches!(twice, Err(RingError::Alike(first, second)) if first == "a" && second == "c"));
-    }
-
-    #[test]
-    fn a_salt_never_comes_twice() {
-        let ring = || KeyRing::new(vec![Key::new("a", &Secret::new([1; 32]))]).unwrap();
-        let (one, other) = (ring(), ring());
-        assert!(one.salt() != one.salt() && one.salt() != other.salt());
     }
 }

@@ -6,8 +6,9 @@
 //! version, mode, key hint, cookie name and policy. A session cut into several cookies is one message.
 
 use super::NotOurs;
-use super::keyring::{Binding, Freshness, HINT_LEN, HmacSha256, Key, KeyRing, SALT_LEN, derive};
+use super::keyring::{Binding, Freshness, HINT_LEN, HmacSha256, Key, KeyRing, derive};
 use crate::clock::Timestamp;
+use crate::session::random;
 use base64::engine::general_purpose::NO_PAD;
 use base64::engine::{Engine as _, Simd};
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use zeroize::Zeroize as _;
 
 const VERSION: u8 = 2;
 const HEAD: usize = 2 + HINT_LEN;
+const SALT_LEN: usize = 24;
 const TAG_LEN: usize = 16;
 const SIGNATURE_LEN: usize = 32;
 
@@ -52,7 +54,8 @@ pub struct OpenedToken {
 
 /// Writes a session with the key that seals, as base64url.
 ///
-/// `None` never happens: the cipher takes any record.
+/// `None` when the system has no random bytes.
+#[must_use]
 pub fn seal_token(
     ring: &KeyRing,
     binding: &Binding,
@@ -66,7 +69,8 @@ pub fn seal_token(
     token.extend_from_slice(&key.hint());
     match mode {
         TokenMode::Sealed => {
-            let salt = ring.salt();
+            // From the system each time: a machine restored from a snapshot must not repeat a salt, and with it a key.
+            let salt: [u8; SALT_LEN] = random().ok()?;
             let aad = Aad::from([&token, binding.as_bytes()].concat());
             token.extend_from_slice(&salt);
             body(&mut token, record, deadline);

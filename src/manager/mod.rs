@@ -436,7 +436,7 @@ impl Task<'_> {
 
     /// Whether the batch may begin a session, and so needs a lineage.
     fn may_begin(&self, has_current: bool) -> bool {
-        !has_current || self.batch.invalidate || self.batch.destroy.is_some()
+        !has_current || self.batch.invalidate || self.batch.destroy.is_some() || self.batch.login.is_some()
     }
 }
 

@@ -107,10 +107,11 @@ impl SpoofLog {
         if known.len() >= SPOOF_LOG_CLIENTS {
             known.retain(|_, last| lately(last));
         }
-        if known.len() < SPOOF_LOG_CLIENTS {
+        let has_room = known.len() < SPOOF_LOG_CLIENTS;
+        if has_room {
             known.insert(address, now);
         }
-        true
+        has_room
     }
 }
 

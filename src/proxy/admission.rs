@@ -55,7 +55,7 @@ impl Survey {
             } else {
                 let name = name.as_str();
                 survey.claims |= is_claim(name);
-                survey.needs_repair |= name == "http2-settings";
+                survey.needs_repair |= matches!(name, "http2-settings" | "proxy");
             }
         }
         survey.needs_repair |= has_absolute_target(request);
@@ -108,7 +108,11 @@ pub fn check(
         return refuse(405); // HF9
     }
     let connection = survey.connections == 0 || has_valid_connection(headers);
-    if !has_valid_host(request, survey) || !has_valid_framing(request, survey) || !connection {
+    if !has_valid_target(request)
+        || !has_valid_host(request, survey)
+        || !has_valid_framing(request, survey)
+        || !connection
+    {
         return refuse(400);
     }
     match (survey.lengths > 0).then(|| content_length(headers)).flatten() {
@@ -117,14 +121,51 @@ pub fn check(
     }
 }
 
+/// HF1: a path, `OPTIONS *`, or the absolute form of a path here: its authority is that of `Host`.
+fn has_valid_target(request: &RequestHeader) -> bool {
+    match request.raw_path() {
+        [b'/', ..] => true,
+        b"*" => request.method == Method::OPTIONS,
+        target => {
+            let rest = ["http://", "https://"].iter().find_map(|scheme| {
+                let (start, rest) = target.split_at_checked(scheme.len())?;
+                start.eq_ignore_ascii_case(scheme.as_bytes()).then_some(rest)
+            });
+            let host = request.headers.get(HOST).map_or(&b""[..], http::HeaderValue::as_bytes);
+            rest.is_some_and(|rest| {
+                let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+                !host.is_empty() && rest[..end].eq_ignore_ascii_case(host)
+            })
+        }
+    }
+}
+
 /// HF1: one `Host` with the characters of a host and a port; HTTP/1.0 may have none.
 fn has_valid_host(request: &RequestHeader, survey: &Survey) -> bool {
-    let good = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:[]%".contains(byte);
     match survey.hosts {
         0 => request.version == Version::HTTP_10,
-        1 => request.headers.get(HOST).is_some_and(|host| !host.is_empty() && host.as_bytes().iter().all(good)),
+        1 => request.headers.get(HOST).is_some_and(|host| is_authority(host.as_bytes())),
         _ => false,
     }
+}
+
+/// A host, or an address in brackets, and perhaps a port (RFC 3986, section 3.2, without user information).
+fn is_authority(text: &[u8]) -> bool {
+    let (host, port) = match text {
+        [b'[', rest @ ..] => {
+            let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
+            let (address, after) = rest.split_at(end);
+            let good = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
+            if address.is_empty() || !address.iter().all(good) {
+                return false;
+            }
+            (&b"v6"[..], &after[1..])
+        }
+        _ => text.split_at(text.iter().position(|byte| *byte == b':').unwrap_or(text.len())),
+    };
+    let good = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(byte);
+    let port = port.is_empty() || matches!(port, [b':', digits @ ..] if digits.iter().all(u8::is_ascii_digit));
+    !host.is_empty() && host.iter().all(good) && port
 }
 
 /// HF2: `Transfer-Encoding` is exactly `chunked` and stands alone, or there is one content length.
@@ -220,6 +261,9 @@ mod tests {
             (400, "GET", Version::HTTP_11, &[("Host", "a/b")]),
             (400, "GET", Version::HTTP_11, &[("Host", "")]),
             (200, "GET", Version::HTTP_11, &[("Host", "[::1]:8080")]),
+            (400, "GET", Version::HTTP_11, &[("Host", "[")]),
+            (400, "GET", Version::HTTP_11, &[("Host", "a:b:c")]),
+            (400, "GET", Version::HTTP_11, &[("Host", ":80")]),
             (200, "POST", Version::HTTP_11, &[host, ("Transfer-Encoding", "chunked")]),                    // HF2
             (400, "POST", Version::HTTP_11, &[host, ("Transfer-Encoding", "gzip, chunked")]),
             (400, "POST", Version::HTTP_11, &[host, ("Transfer-Encoding", "chunked"), ("Transfer-Encoding", "chunked")]),
@@ -239,6 +283,26 @@ mod tests {
         for (expected, method, version, lines) in table {
             assert_eq!(status(method, "/", *version, lines), *expected, "{method} {version:?} {lines:?}");
         }
+    }
+
+    #[test]
+    fn a_target_is_a_path_here() {
+        // HF1
+        let host = ("Host", "a.example");
+        for (expected, method, target) in [
+            (200, "GET", "/x"),
+            (200, "OPTIONS", "*"),
+            (400, "GET", "*"),
+            (200, "GET", "http://A.example/x"),
+            (200, "GET", "HTTPS://a.example?x"),
+            (400, "GET", "http://b.example/x"),
+            (400, "GET", "foo://a.example/x"),
+            (400, "GET", "admin/x"),
+            (400, "GET", "?a=b"),
+        ] {
+            assert_eq!(status(method, target, Version::HTTP_11, &[host]), expected, "{method} {target}");
+        }
+        assert_eq!(status("GET", "http://a.example/", Version::HTTP_10, &[]), 400);
     }
 
     #[test]

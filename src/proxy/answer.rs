@@ -5,7 +5,7 @@ use super::caching::Personal;
 use super::context::{Exchange, Policy, Snapshot};
 use super::options::{RouteOptions, SessionUse};
 use super::reply::Failure;
-use super::{Downstream, access, forwarding, route};
+use super::{Downstream, access, caching, forwarding, route};
 use crate::clock::Timestamp;
 use crate::manager::{CommitError, Consume, OnRefused, Permit, Session};
 use crate::route::strip_prefix;
@@ -27,15 +27,10 @@ pub(super) fn hear(snapshot: &Snapshot, exchange: &Exchange, response: &Response
     let sessions = &route(snapshot, exchange).sessions;
     let hear = |policy: usize| {
         let policy = &snapshot.policies[policy];
-        let options = policy.manager.options();
-        match policy.commands.read(&response.headers) {
-            Ok(heard) if failed && !options.apply_on_error_status => {
-                let batch = heard.batch.destroy_only();
-                Ok(Heard { spoke: heard.spoke && !batch.is_empty(), batch, ..heard })
-            }
-            // The page is an error already; a batch that would be ignored need not be understood.
-            Err(_) if failed && !options.apply_on_error_status => Ok(Heard::default()),
-            heard => heard,
+        if failed && !policy.manager.options().apply_on_error_status {
+            policy.commands.read_failed(&response.headers)
+        } else {
+            policy.commands.read(&response.headers)
         }
     };
     sessions.iter().map(|used| hear(used.policy)).collect()
@@ -43,9 +38,11 @@ pub(super) fn hear(snapshot: &Snapshot, exchange: &Exchange, response: &Response
 
 /// What a look at an answer's fields told.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Inspected {
+pub struct Inspected {
     /// It has a `Vary`.
-    pub(super) varies: bool,
+    pub varies: bool,
+    /// It has a field that speaks to one kind of cache only, past `Cache-Control`.
+    pub targeted: bool,
 }
 
 /// Removes every name of ours, every `Set-Cookie` of a name of ours, and the fields of one hop (HI7, CK7, HF4).
@@ -64,6 +61,8 @@ pub(super) fn strip(snapshot: &Snapshot, response: &mut ResponseHeader) -> Inspe
             one_hop = true;
         } else if snapshot.reserved.has(name.as_str()) {
             ours.push(name.clone());
+        } else {
+            inspected.targeted |= caching::is_targeted(name);
         }
     }
     for name in &ours {
@@ -80,7 +79,10 @@ pub(super) fn strip(snapshot: &Snapshot, response: &mut ResponseHeader) -> Inspe
 
 fn strip_cookies(snapshot: &Snapshot, response: &mut ResponseHeader) {
     let is_ours = |line: &HeaderValue| {
-        let name = line.as_bytes().split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or_default().trim_ascii();
+        // A line that begins with `=` makes a cookie without a name, which browsers send as its bare value.
+        let line = line.as_bytes().trim_ascii_start();
+        let line = line.strip_prefix(b"=").unwrap_or(line);
+        let name = line.split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or_default().trim_ascii();
         snapshot.cookie_names.iter().any(|cookie| match name.strip_prefix(cookie.as_str().as_bytes()) {
             Some([] | [b'.', b'0'..=b'9']) => true,
             Some(_) | None => false,
@@ -133,8 +135,10 @@ pub(super) fn personal(exchange: &Exchange, spoke: bool) -> Personal {
         Personal::Changed
     } else if exchange.sessions.iter().any(|session| session.state() == State::Live) {
         Personal::Read
-    } else {
+    } else if exchange.sessions.is_empty() {
         Personal::No
+    } else {
+        Personal::Anonymous
     }
 }
 

@@ -1,81 +1,113 @@
 //! Keeping personal answers out of shared caches (protocol, 5.8; CA1).
 
+use super::answer::Inspected;
 use crate::wire::Reserved;
 use http::HeaderValue;
-use http::header::{CACHE_CONTROL, EXPIRES, VARY};
+use http::header::{CACHE_CONTROL, ETAG, EXPIRES, HeaderName, LAST_MODIFIED, VARY};
 use pingora::http::ResponseHeader;
 
 /// What is personal about an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Personal {
-    /// Nothing: it was made without a session.
+    /// Nothing: its route has no session.
     No,
+    /// It was made for a visitor without a session, on a route that has sessions: others get another answer.
+    Anonymous,
     /// It was made with a live session in the request.
     Read,
     /// It carried a command or carries our `Set-Cookie`.
     Changed,
 }
 
+/// Whether a field speaks to one kind of cache only, past `Cache-Control` (RFC 9213, and what came before it).
+#[must_use]
+pub fn is_targeted(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.ends_with("cdn-cache-control") || matches!(name, "surrogate-control" | "x-accel-expires" | "edge-control")
+}
+
 /// Marks an answer so that no shared cache gives it to another visitor.
 ///
 /// # Errors
 /// When a value cannot be a header; ours always can.
-pub fn mark(response: &mut ResponseHeader, personal: Personal, reserved: &Reserved) -> pingora::Result<()> {
-    let varies = varies_on_ours(response, reserved);
+pub fn mark(
+    response: &mut ResponseHeader,
+    personal: Personal,
+    inspected: Inspected,
+    reserved: &Reserved,
+) -> pingora::Result<()> {
+    let varies = inspected.varies && tokens(response, &VARY).iter().any(|name| reserved.has(name));
     if varies {
         rewrite_vary(response, reserved)?;
+    }
+    if inspected.targeted && matches!(personal, Personal::Read | Personal::Changed) {
+        let targeted: Vec<HeaderName> = response.headers.keys().filter(|name| is_targeted(name)).cloned().collect();
+        for name in &targeted {
+            response.remove_header(name);
+        }
     }
     match personal {
         Personal::Changed => {
             response.insert_header(CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
             response.remove_header(&EXPIRES);
         }
-        Personal::Read | Personal::No if varies || (personal == Personal::Read && invites_shared_caches(response)) => {
+        Personal::Read if varies || may_be_shared(response) => {
             let kept = kept_directives(response);
             response.insert_header(CACHE_CONTROL, kept)?;
         }
-        Personal::Read | Personal::No => {}
+        Personal::Anonymous | Personal::No if varies => {
+            let kept = kept_directives(response);
+            response.insert_header(CACHE_CONTROL, kept)?;
+        }
+        Personal::Anonymous if inspected.targeted || may_be_shared(response) => rewrite_vary(response, reserved)?,
+        Personal::Read | Personal::Anonymous | Personal::No => {}
     }
     Ok(())
 }
 
-fn tokens<'a>(response: &'a ResponseHeader, name: &http::HeaderName) -> impl Iterator<Item = &'a str> {
-    let lines = response.headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(',')).map(str::trim).filter(|token| !token.is_empty())
-}
-
-fn varies_on_ours(response: &ResponseHeader, reserved: &Reserved) -> bool {
-    response.headers.contains_key(VARY) && tokens(response, &VARY).any(|name| reserved.has(name))
+/// The items of a field, whatever bytes they hold.
+fn tokens(response: &ResponseHeader, name: &HeaderName) -> Vec<String> {
+    let lines = response.headers.get_all(name).iter().map(|line| String::from_utf8_lossy(line.as_bytes()));
+    let split =
+        |line: std::borrow::Cow<'_, str>| line.split(',').map(|item| item.trim().to_owned()).collect::<Vec<_>>();
+    lines.flat_map(split).filter(|item| !item.is_empty()).collect()
 }
 
 /// A cache in front of us never sees our headers; what differs for it is the cookie.
 fn rewrite_vary(response: &mut ResponseHeader, reserved: &Reserved) -> pingora::Result<()> {
-    let kept = tokens(response, &VARY).filter(|name| !reserved.has(name) && !name.eq_ignore_ascii_case("cookie"));
-    let vary = kept.chain(["Cookie"]).collect::<Vec<_>>().join(", ");
-    response.insert_header(VARY, vary)
+    let is_kept = |name: &String| name.is_ascii() && !reserved.has(name) && !name.eq_ignore_ascii_case("cookie");
+    let kept: Vec<String> = tokens(response, &VARY).into_iter().filter(is_kept).chain(["Cookie".to_owned()]).collect();
+    response.insert_header(VARY, kept.join(", "))
 }
 
-/// Whether a shared cache may keep the answer because the backend says so.
-fn invites_shared_caches(response: &ResponseHeader) -> bool {
-    let mut invited = response.headers.contains_key(EXPIRES);
+/// Whether a shared cache may keep the answer: because the backend says so, or because it says nothing and there is
+/// something to guess by (RFC 9111, section 4.2.2).
+fn may_be_shared(response: &ResponseHeader) -> bool {
+    let mut may = [EXPIRES, LAST_MODIFIED, ETAG].iter().any(|name| response.headers.contains_key(name));
     for directive in tokens(response, &CACHE_CONTROL) {
-        let name = directive.split('=').next().unwrap_or_default().to_ascii_lowercase();
-        match name.as_str() {
-            "private" | "no-store" => return false,
-            "public" | "s-maxage" | "max-age" | "must-revalidate" | "immutable" => invited = true,
+        let directive = directive.to_ascii_lowercase();
+        match directive.split('=').next().unwrap_or_default() {
+            // `private="field"` keeps one field out of shared caches, not the answer.
+            "private" if directive == "private" => return false,
+            "no-store" => return false,
+            "public" | "s-maxage" | "max-age" | "must-revalidate" | "immutable" | "stale-while-revalidate" => {
+                may = true;
+            }
             _ => {}
         }
     }
-    invited
+    may
 }
 
 /// `private`, with what the backend said to the browser's own cache.
 fn kept_directives(response: &ResponseHeader) -> String {
-    let for_browsers = |directive: &&str| {
+    let for_browsers = |directive: &String| {
         let name = directive.split('=').next().unwrap_or_default();
-        !["public", "s-maxage", "private", "proxy-revalidate"].iter().any(|other| name.eq_ignore_ascii_case(other))
+        let shared = ["public", "s-maxage", "private", "proxy-revalidate"];
+        directive.is_ascii() && !shared.iter().any(|other| name.eq_ignore_ascii_case(other))
     };
-    ["private"].into_iter().chain(tokens(response, &CACHE_CONTROL).filter(for_browsers)).collect::<Vec<_>>().join(", ")
+    let kept = tokens(response, &CACHE_CONTROL).into_iter().filter(for_browsers);
+    ["private".to_owned()].into_iter().chain(kept).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -89,7 +121,9 @@ mod tests {
         for (name, value) in before {
             response.append_header(*name, *value).unwrap();
         }
-        mark(&mut response, personal, &reserved).unwrap();
+        let targeted = response.headers.keys().any(is_targeted);
+        let inspected = Inspected { varies: true, targeted };
+        mark(&mut response, personal, inspected, &reserved).unwrap();
         let mut seen: Vec<_> =
             response.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         seen.sort_unstable();
@@ -115,6 +149,17 @@ mod tests {
         check(&[("Cache-Control", "no-store")], Personal::Read, &[("cache-control", "no-store")]);
         check(&[], Personal::Read, &[]);
         check(&[("Cache-Control", "public")], Personal::No, &[("cache-control", "public")]);
+        check(&[("Last-Modified", "x")], Personal::Read, &[("cache-control", "private"), ("last-modified", "x")]);
+        check(&[("Cache-Control", "private=\"x\", max-age=60")], Personal::Read, private);
+        check(&[("CDN-Cache-Control", "max-age=60")], Personal::Read, &[]);
+    }
+
+    #[test]
+    fn a_shared_page_for_visitors_without_a_session_is_for_them_alone() {
+        // CA2
+        let after = &[("cache-control", "public"), ("vary", "Accept, Cookie")];
+        check(&[("Cache-Control", "public"), ("Vary", "Accept")], Personal::Anonymous, after);
+        check(&[], Personal::Anonymous, &[]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::admission::{has_absolute_target, is_claim};
 use super::options::{HeaderEdits, Network};
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRAILER, UPGRADE};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRAILER, UPGRADE};
 use http::{HeaderValue, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use std::net::IpAddr;
@@ -11,6 +11,8 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+/// A CGI reads it as `HTTP_PROXY`, which many libraries take for the proxy of their own requests (httpoxy).
+const PROXY: HeaderName = HeaderName::from_static("proxy");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
@@ -51,8 +53,8 @@ impl Client {
 /// When a value cannot be a header; ours always can.
 pub fn announce(request: &mut RequestHeader, client: Client, claims: bool) -> pingora::Result<()> {
     let believed = claims && client.is_trusted;
-    if claims && !believed {
-        remove_claims(request);
+    if claims {
+        remove_claims(request, believed);
     }
     if let Some(address) = client.address {
         let address = address.to_canonical();
@@ -76,8 +78,11 @@ pub fn announce(request: &mut RequestHeader, client: Client, claims: bool) -> pi
     Ok(())
 }
 
-fn remove_claims(request: &mut RequestHeader) {
-    let claims: Vec<HeaderName> = request.headers.keys().filter(|name| is_claim(name.as_str())).cloned().collect();
+/// A listed proxy's word is kept where it is spelled as it should be: another spelling would reach a CGI beside ours.
+fn remove_claims(request: &mut RequestHeader, believed: bool) {
+    let is_plain = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let is_removed = |name: &&HeaderName| is_claim(name.as_str()) && !(believed && is_plain(name.as_str()));
+    let claims: Vec<HeaderName> = request.headers.keys().filter(is_removed).cloned().collect();
     for name in &claims {
         request.remove_header(name);
     }
@@ -96,8 +101,10 @@ pub fn repair(request: &mut RequestHeader) -> pingora::Result<()> {
             request.insert_header(CONTENT_LENGTH, single)?; // HF2: equal lengths collapse to one
         }
     }
-    if request.headers.contains_key(HTTP2_SETTINGS) {
-        request.remove_header(&HTTP2_SETTINGS);
+    for name in [HTTP2_SETTINGS, PROXY] {
+        if request.headers.contains_key(&name) {
+            request.remove_header(&name);
+        }
     }
     if has_absolute_target(request) {
         // It becomes the origin form (RFC 9112, section 3.2.2): pingora keeps the path in `uri`, and writes that when it
@@ -112,6 +119,16 @@ pub fn repair(request: &mut RequestHeader) -> pingora::Result<()> {
 pub fn asks_for_websocket(request: &RequestHeader) -> bool {
     let upgrade = request.headers.get(UPGRADE).map_or(&b""[..], |upgrade| upgrade.as_bytes().trim_ascii());
     request.version == Version::HTTP_11 && upgrade.eq_ignore_ascii_case(b"websocket")
+}
+
+/// Whether a request logs its connection in, as NTLM and Negotiate do (RFC 4559, section 6): such a connection to the
+/// backend may serve no other client.
+#[must_use]
+pub fn logs_its_connection_in(request: &RequestHeader) -> bool {
+    request.headers.get_all(AUTHORIZATION).iter().any(|credentials| {
+        let scheme = credentials.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
+    })
 }
 
 /// Removes the fields of one hop from an answer (HF4); what a 101 needs stays.

@@ -38,7 +38,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use context::{Context, Exchange, InFlight, Snapshot};
 use forwarding::Client;
-use http::header::{COOKIE, HOST, SET_COOKIE, TRANSFER_ENCODING};
+use http::header::{COOKIE, EXPECT, HOST, SET_COOKIE, TRANSFER_ENCODING};
 use http::{HeaderMap, Version};
 use options::{AliasHeaders, OnMissing, RouteOptions};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -57,8 +57,8 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// A tunnel may be silent for this long.
 const TUNNEL_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// Keeps the connections of tunnels apart from the pool.
-const TUNNEL_GROUP: u64 = 1;
+/// Keeps connections that serve one request apart from the pool.
+const UNSHARED: u64 = 1;
 
 /// What is left of a body that nobody wants is read for this long, so that the connection can be used again.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -108,7 +108,8 @@ impl Proxy {
             return Ok(exchange);
         }
         let now = self.clock.now();
-        let mut allowance = Allowance::new(snapshot.upstreams[route.upstream].options().profile.budget);
+        let mut allowance =
+            Allowance::new(snapshot.upstreams[route.upstream].options().profile.budget, route.sessions.len());
         for used in &route.sessions {
             let policy = &snapshot.policies[used.policy];
             let presented = Presented::of(&cookies.ours, used.policy);
@@ -182,7 +183,11 @@ impl ProxyHttp for Proxy {
         let cookies = if missing { answer::farewell(&ctx.snapshot, &exchange, self.clock.now()) } else { Vec::new() };
         ctx.exchange = Some(exchange);
         if missing {
-            downstream.drain_request_body().await?;
+            // So that the connection can be used again; a client that waits for `100 Continue` has sent nothing yet.
+            let waits = downstream.req_header().headers.contains_key(EXPECT);
+            if waits || downstream.drain_request_body().await.is_err() {
+                downstream.set_keepalive(None);
+            }
         }
         match answer {
             None => Ok(false),
@@ -210,7 +215,10 @@ impl ProxyHttp for Proxy {
             peer.options.read_timeout = Some(TUNNEL_TIMEOUT);
             // A connection of its own: on one of the pool a quick 101 may be read before pingora knows that the request
             // has no body, and the tunnel ends as it begins (pingora issue 946).
-            peer.group_key = TUNNEL_GROUP;
+            peer.group_key = UNSHARED;
+            peer.options.idle_timeout = Some(Duration::ZERO);
+        } else if forwarding::logs_its_connection_in(downstream.req_header()) {
+            peer.group_key = UNSHARED;
             peer.options.idle_timeout = Some(Duration::ZERO);
         }
         Ok(peer)
@@ -288,16 +296,19 @@ impl ProxyHttp for Proxy {
         let inspected = answer::strip(&snapshot, response); // HI7: whatever the status, whatever the route
         let (Some(heard), Some(exchange)) = (heard, &mut ctx.exchange) else { return Ok(()) };
         let personal = if answer::is_quiet(&snapshot, exchange, &heard, self.clock.now()) {
-            answer::personal(exchange, false)
+            Ok(answer::personal(exchange, false))
         } else {
             // Boxed: the ordinary answer must not pay for the size of this future.
             let commit = answer::commit(&snapshot, exchange, heard, downstream, response, self.clock.now());
-            Box::pin(commit).await.map_err(|failure| ctx.fail(failure))?
+            Box::pin(commit).await
         };
+        let target = exchange.target;
+        let personal = personal.map_err(|failure| ctx.fail(failure))?;
+        forwarding::edit_response(response, &snapshot.targets[target].response_headers)?;
         if personal == caching::Personal::No && !inspected.varies {
             return Ok(());
         }
-        caching::mark(response, personal, &snapshot.reserved)
+        caching::mark(response, personal, inspected, &snapshot.reserved)
     }
 
     async fn response_filter(
@@ -310,7 +321,6 @@ impl ProxyHttp for Proxy {
             return Ok(()); // CK9, HF17
         }
         if let Some(exchange) = &ctx.exchange {
-            forwarding::edit_response(response, &ctx.snapshot.targets[exchange.target].response_headers)?;
             for line in &exchange.set_cookies {
                 response.append_header(SET_COOKIE, line.as_str())?;
             }
@@ -384,7 +394,11 @@ impl ProxyHttp for Proxy {
             Some(failure) => Some(failure.status()),
             None => reply::status_of_error(error),
         };
-        if let Some(status) = status.filter(|_| downstream.response_written().is_none()) {
+        // An interim answer is no answer yet.
+        let answered = downstream.response_written().is_some_and(|response| {
+            !response.status.is_informational() || response.status == http::StatusCode::SWITCHING_PROTOCOLS
+        });
+        if let Some(status) = status.filter(|_| !answered) {
             // The connection ends here, and the page must say so (RFC 9112, section 9.6).
             downstream.set_keepalive(None);
             // What another session of the route has committed, the browser must learn even so.

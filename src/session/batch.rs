@@ -251,12 +251,6 @@ impl Batch {
         if self.revert { Self { revert: true, ..Self::default() } } else { self }
     }
 
-    /// What is left of a batch on an answer that failed: `Destroy` alone (protocol, section 5.6).
-    #[must_use]
-    pub fn destroy_only(self) -> Self {
-        Self { destroy: self.destroy, ..Self::default() }
-    }
-
     /// Whether nothing at all is asked.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -273,6 +267,17 @@ impl Batch {
         let commands = Self { revert: false, ..self.clone() };
         if !rights.may_write && !commands.is_empty() {
             return Err(Refused::new(Refusal::Rights, "this route has read access only"));
+        }
+        if rights.write != Keys::All && (self.invalidate || self.destroy.is_some() || self.login.is_some()) {
+            let detail = "a route that may change some keys only may not log in, end or begin a session";
+            return Err(Refused::new(Refusal::Rights, detail));
+        }
+        let asked = self.conditions.iter().filter_map(|condition| match condition {
+            Condition::Equals(name, _) | Condition::Absent(name) => Some(name),
+            Condition::Version(_) => None,
+        });
+        if let Some(name) = asked.into_iter().find(|name| !rights.read.has(name.as_str())) {
+            return Err(Refused::new(Refusal::Rights, format!("this route may not ask about the key `{name}`")));
         }
         let Changes { replace, unset, init, set, add, push, ttl, .. } = &self.changes;
         let mut named = (replace.iter().flat_map(BTreeMap::keys))
@@ -335,5 +340,13 @@ mod tests {
         let reader = Rights { may_write: false, ..Rights::default() };
         assert_eq!(set("lang").check(&reader).unwrap_err().reason, Refusal::Rights);
         assert_eq!(Batch::default().check(&reader), Ok(()));
+        let own = Keys::Only([name("lang")].into());
+        let limited = Rights { may_write: true, read: own.clone(), write: own };
+        let refused = |batch: Batch| batch.check(&limited).is_err_and(|refused| refused.reason == Refusal::Rights);
+        assert!(refused(Batch { invalidate: true, ..Batch::default() }));
+        assert!(refused(Batch { destroy: Some(Scope::This), ..Batch::default() }));
+        assert!(refused(Batch { login: Owner::parse("eve"), ..Batch::default() }));
+        assert!(refused(Batch { conditions: vec![Condition::Absent(name("user"))], ..Batch::default() }));
+        assert!(!refused(Batch { conditions: vec![Condition::Absent(name("lang"))], ..Batch::default() }));
     }
 }

@@ -180,7 +180,9 @@ fn change(
     chance: Chance,
     now: Timestamp,
 ) -> Result<Step, Refused> {
-    let kept = situation.current.filter(|_| !batch.invalidate);
+    // What one person left is not handed to the next: a login as somebody else begins an empty session.
+    let is_other = |record: &Record| batch.login.is_some() && record.owner.is_some() && record.owner != batch.login;
+    let kept = situation.current.filter(|(record, _)| !batch.invalidate && !is_other(record));
     let mut record = kept.map_or_else(|| Record::new(chance.lineage, now), |(record, _)| record.clone());
     batch_effects(situation, batch, rules, &mut record, now)?;
     let changed = kept.is_none_or(|(before, _)| *before != record);
@@ -360,7 +362,8 @@ mod tests {
             (live, set("cart", "3"), "nothing"),                                 // S2: the same value is no change
             (live, set("cart", "4"), "replace [cart|1]"),
             (live, flash(), "replace [cart|2]"),
-            (live, login(), "move [a,cart|1] Dead"),
+            (live, login(), "end, begin [a|0]"),                                 // ada's cart is not eve's
+            (live, Batch { login: Owner::parse("ada"), ..set("a", "1") }, "move [a,cart|1] Dead"),
             (live, regenerate(none.clone()), "move [cart|1] Alias"),
             (live, regenerate(set("a", "1")), "move [a,cart|1] Alias"),
             (live, invalidate(none.clone()), "end, begin [|0]"),

@@ -30,11 +30,18 @@ pub(super) const OMISSIONS_LEN: usize = 256;
 /// What that list costs as a line, under any prefix of ordinary length.
 const OMISSIONS_COST: usize = OMISSIONS_LEN + 32;
 
+/// State, version and clocks of a policy: they are sent whatever the budget.
+const OWED_FIELDS: usize = 4;
+const OWED_COST: usize = 192;
+
 impl Allowance {
-    /// The whole budget of a backend, less what it may take to say what was left out.
+    /// The budget of a backend for this many policies, less what each may take to say what was left out, and less what
+    /// those after the first are owed in any case.
     #[must_use]
-    pub const fn new(budget: Budget) -> Self {
-        let (fields, bytes) = (budget.fields.saturating_sub(1), budget.total.saturating_sub(OMISSIONS_COST));
+    pub const fn new(budget: Budget, policies: usize) -> Self {
+        let others = policies.saturating_sub(1);
+        let fields = budget.fields.saturating_sub(policies + others * OWED_FIELDS);
+        let bytes = budget.total.saturating_sub(policies * OMISSIONS_COST + others * OWED_COST);
         Self { budget, fields, bytes }
     }
 

@@ -41,9 +41,9 @@ pub fn cut<'a>(verb: &str, item: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), Refus
 pub fn key(verb: &str, bytes: &[u8]) -> Result<Name, Refused> {
     let name = std::str::from_utf8(bytes).ok().and_then(Name::parse);
     name.ok_or_else(|| {
-        let found = bytes[..bytes.len().min(64)].escape_ascii();
+        // Not the bytes themselves: where a comma stands bare in a value they are a part of the value (LG1).
         let rule = "a letter or digit, then at most 63 letters, digits, `_` or `-`";
-        Refused::new(Refusal::Key, format!("{verb}: `{found}` is not a key: {rule}"))
+        Refused::new(Refusal::Key, format!("{verb}: an item begins with {} bytes that are no key: {rule}", bytes.len()))
     })
 }
 

@@ -140,7 +140,7 @@ mod tests {
         let view = View::parse(&bytes).unwrap();
         let live =
             Live { view: &view, deadline: NOW.after(Duration::from_secs(60)), absolute_deadline: Timestamp::NEVER };
-        let (mut fields, mut allowance) = (Fields::new(), Allowance::new(budget));
+        let (mut fields, mut allowance) = (Fields::new(), Allowance::new(budget, 1));
         Voice::new(options).speak(&mut fields, &mut allowance, State::Live, Some(live), read, NOW).unwrap();
         let total: usize = fields.iter().map(|field| field.name.len() + field.value.len() + LINE_COST).sum();
         assert!(total <= budget.total, "{total} bytes of {}", budget.total);

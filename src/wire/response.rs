@@ -55,10 +55,29 @@ impl Commands {
     /// # Errors
     /// The refusal of the first command that cannot be read; nothing of the batch may then be applied.
     pub fn read(&self, headers: &HeaderMap) -> Result<Heard, Refused> {
+        self.read_only(headers, |_| true)
+    }
+
+    /// Reads what counts on an answer that failed: `Destroy`, and what decides about it (protocol, section 5.6).
+    ///
+    /// # Errors
+    /// The refusal of the first of these that cannot be read.
+    pub fn read_failed(&self, headers: &HeaderMap) -> Result<Heard, Refused> {
+        let mut heard = self.read_only(headers, |verb| matches!(verb, "destroy" | "if" | "revert"))?;
+        if heard.batch.destroy.is_none() {
+            heard = Heard { unknown: heard.unknown, ..Heard::default() };
+        }
+        Ok(heard)
+    }
+
+    fn read_only(&self, headers: &HeaderMap, counts: fn(&str) -> bool) -> Result<Heard, Refused> {
         let mut heard = Heard::default();
         let mut bytes = 0;
         for (name, value) in headers {
             if let Some(verb) = name.as_str().strip_prefix(&*self.prefix) {
+                if !counts(verb) {
+                    continue;
+                }
                 bytes += value.len();
                 if bytes > MAX_COMMAND_BYTES {
                     let detail = format!("the commands of one response have at most {MAX_COMMAND_BYTES} bytes");
@@ -67,6 +86,8 @@ impl Commands {
                 let known = self.command(&mut heard.batch, verb, value.as_bytes())?;
                 heard.unknown += usize::from(!known);
                 heard.spoke |= known;
+            } else if !counts("") {
+                // Neither a captured header nor another dialect's counts on an answer that failed.
             } else if self.replace.as_ref() == Some(name) {
                 self.merge(&mut heard.batch, value.as_bytes())?;
                 heard.spoke = true;
@@ -100,8 +121,15 @@ impl Commands {
             }
             "init" => changes.init.extend(self.values("Init", value)?),
             "replace" => self.replace(batch, "Replace", value)?,
-            "unset" if value == b"*" => changes.clear = true,
-            "unset" => changes.unset.extend(names("Unset", value)?),
+            "unset" => {
+                for item in grammar::items(value) {
+                    if item == b"*" {
+                        changes.clear = true;
+                    } else {
+                        changes.unset.insert(grammar::key("Unset", item)?);
+                    }
+                }
+            }
             "add" => {
                 for (name, text) in pairs("Add")? {
                     let amount = text.parse().map_err(|_| not(&format!("Add: `{name}`"), "an integer of 64 bits"))?;
@@ -126,25 +154,11 @@ impl Commands {
                     batch.conditions.push(self.condition(item)?);
                 }
             }
-            "login" => {
-                let text = grammar::value("Login", value, self.charset)?;
-                let owner = Owner::parse(&text);
-                batch.login = Some(
-                    owner.ok_or_else(|| not("Login: this", "an owner of 1 to 256 bytes without control characters"))?,
-                );
-            }
+            "login" => self.login(batch, value)?,
             "regenerate" => batch.regenerate |= one("Regenerate", value)?,
             "invalidate" => batch.invalidate |= one("Invalidate", value)?,
             "revert" => batch.revert |= one("Revert", value)?,
-            "destroy" => {
-                let scope = match value {
-                    b"1" => Scope::This,
-                    b"others" => Scope::Others,
-                    b"all" => Scope::All,
-                    _ => return Err(not("Destroy: this", "`1`, `others` or `all`")),
-                };
-                batch.destroy = Some(wider(batch.destroy, scope));
-            }
+            "destroy" => destroy(batch, value)?,
             "expire" => {
                 let wish = batch.expire.get_or_insert_default();
                 for (name, text) in pairs("Expire")? {
@@ -196,6 +210,20 @@ impl Commands {
         Ok(())
     }
 
+    /// One owner: a joined header would name two, as two headers would.
+    fn login(&self, batch: &mut Batch, value: &[u8]) -> Result<(), Refused> {
+        if value.iter().any(|byte| matches!(byte, b'&' | b',')) {
+            return Err(Refused::new(Refusal::Escape, "Login: a `,` or `&` stands bare, write it as %2C or %26"));
+        }
+        let owner = Owner::parse(&grammar::value("Login", value, self.charset)?);
+        let owner = owner.ok_or_else(|| not("Login: this", "an owner of 1 to 256 bytes without control characters"))?;
+        if batch.login.as_ref().is_some_and(|other| *other != owner) {
+            return Err(not("Login: a second one", "the same owner"));
+        }
+        batch.login = Some(owner);
+        Ok(())
+    }
+
     /// `level=text;title=…;life=…`, each value percent-encoded.
     fn flash(&self, item: &[u8]) -> Result<NewFlash, Refused> {
         let mut fields = item.split(|byte| *byte == b';').map(|field| {
@@ -238,12 +266,30 @@ fn names(verb: &str, value: &[u8]) -> Result<BTreeSet<Name>, Refused> {
 }
 
 fn one(verb: &str, value: &[u8]) -> Result<bool, Refused> {
-    if value == b"1" { Ok(true) } else { Err(not(&format!("{verb}: this"), "`1`")) }
+    let mut items = grammar::items(value).peekable();
+    if items.peek().is_some() && items.all(|item| item == b"1") {
+        Ok(true)
+    } else {
+        Err(not(&format!("{verb}: this"), "`1`"))
+    }
 }
 
 fn seconds(verb: &str, text: &str) -> Result<Duration, Refused> {
     let seconds: u32 = text.parse().map_err(|_| not(&format!("{verb}: a value"), "a number of seconds"))?;
     Ok(Duration::from_secs(seconds.into()))
+}
+
+fn destroy(batch: &mut Batch, value: &[u8]) -> Result<(), Refused> {
+    for item in grammar::items(value) {
+        let scope = match item {
+            b"1" => Scope::This,
+            b"others" => Scope::Others,
+            b"all" => Scope::All,
+            _ => return Err(not("Destroy: this", "`1`, `others` or `all`")),
+        };
+        batch.destroy = Some(wider(batch.destroy, scope));
+    }
+    Ok(())
 }
 
 /// Several `Destroy` lines end all that any of them names.
@@ -398,6 +444,8 @@ mod tests {
             ("If", "@version=x", Refusal::Type),
             ("If", "@user=x", Refusal::Key),
             ("Login", "", Refusal::Type),
+            ("Login", "ada,eve", Refusal::Escape),
+            ("Destroy", "1, everything", Refusal::Type),
             ("Login", "a%0Ab", Refusal::Type),
             ("Regenerate", "yes", Refusal::Type),
             ("Destroy", "everything", Refusal::Type),
@@ -410,6 +458,31 @@ mod tests {
         }
         let large = format!("a={}", "x".repeat(MAX_COMMAND_BYTES));
         assert_eq!(read("Set", &large), Err(Refusal::Limit));
+    }
+
+    #[test]
+    fn joined_headers_mean_what_repeated_ones_mean() {
+        let unset = read("Unset", "*, a").unwrap().changes;
+        assert!(unset.clear && unset.unset.contains("a"));
+        assert!(read("Regenerate", "1, 1").unwrap().regenerate);
+        assert_eq!(read("Destroy", "1, others").unwrap().destroy, Some(Scope::All));
+        let twice = [("X-Session-Login", "ada"), ("X-Session-Login", "eve")];
+        assert_eq!(read_as(Dialect::Form, &twice), Err(Refusal::Type));
+    }
+
+    #[test]
+    fn on_a_failed_answer_destroy_counts_with_its_conditions() {
+        let read = |lines: &[(&'static str, &'static str)]| {
+            let headers: HeaderMap = lines
+                .iter()
+                .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+                .collect();
+            Commands::new(&HeaderOptions::new(Prefix::default())).read_failed(&headers).unwrap()
+        };
+        let heard = read(&[("x-session-destroy", "1"), ("x-session-set", "a=%"), ("x-session-if", "@version=9")]);
+        assert_eq!((heard.batch.destroy, heard.batch.conditions.len()), (Some(Scope::This), 1));
+        assert!(heard.batch.changes.set.is_empty() && heard.spoke);
+        assert_eq!(read(&[("x-session-set", "a=1"), ("x-session-if", "a=1")]), Heard::default());
     }
 
     #[test]

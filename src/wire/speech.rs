@@ -73,12 +73,14 @@ impl<'s> Speech<'_, 's> {
                 line.push(b';');
                 written &= pair(&mut line, name, text, charset);
             }
-            if !written || line.len() > room {
+            let fits = line.len() <= room;
+            if !written || line.len() - before > room {
+                // It can never be shown: it must not stand in the way of the others.
                 line.truncate(before);
-                if written {
-                    break;
-                }
-                continue;
+                self.omit("Flashes");
+            } else if !fits {
+                line.truncate(before);
+                break;
             }
             last = flash.number;
         }
