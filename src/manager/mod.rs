@@ -7,64 +7,26 @@
 mod browser;
 mod cookies;
 mod options;
+mod outcome;
 mod presented;
 mod server;
 mod writers;
 
 pub use options::{Consume, Keep, OnRefused, PolicyOptions, Protection};
+pub use outcome::{CommitError, Committed, Event, Permit, SessionError};
 pub use presented::Presented;
 
 use crate::clock::Timestamp;
 use crate::codec::{AtRest, Binding, Freshness, KeyRing, TokenMode};
 use crate::cookie::{CookieName, CookiePolicy};
 use crate::session::{
-    Batch, Chance, Lineage, NoRandomness, Record, Refusal, Refused, Rights, Rules, SessionId, Shown, Situation,
-    Snapshot, State, Unreadable, View, plan, random,
+    Batch, Chance, Lineage, NoRandomness, Record, Refusal, Refused, Rules, SessionId, Shown, Situation, Snapshot,
+    State, Unreadable, View, plan, random,
 };
-use crate::store::{Store, StoreError, Version};
+use crate::store::{Store, Version};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use writers::Writers;
-
-/// The session's fate is unknown: whatever is answered, it is neither "anonymous" nor "logged out" (LG5).
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// The store could not answer.
-    #[error("the session store failed")]
-    Store(#[from] StoreError),
-    /// The system gave no random bytes.
-    #[error("no session can be made")]
-    NoRandomness(#[from] NoRandomness),
-    /// Other writers changed the session faster than this batch could be applied.
-    #[error("the session changed {attempts} times while the batch was applied")]
-    Contended {
-        /// How often it was tried.
-        attempts: usize,
-    },
-}
-
-/// Why an answer was not committed.
-#[derive(Debug, thiserror::Error)]
-pub enum CommitError {
-    /// The batch was refused, and the policy wants that to be loud.
-    #[error("refused ({reason}): {0}", reason = .0.reason.as_str())]
-    Refused(Refused),
-    /// The session's fate is unknown.
-    #[error(transparent)]
-    Session(#[from] SessionError),
-}
-
-impl From<StoreError> for CommitError {
-    fn from(error: StoreError) -> Self {
-        Self::Session(error.into())
-    }
-}
-
-impl From<NoRandomness> for CommitError {
-    fn from(error: NoRandomness) -> Self {
-        Self::Session(error.into())
-    }
-}
 
 /// Who keeps the sessions of a policy.
 #[derive(Debug)]
@@ -131,57 +93,6 @@ impl Session {
     #[must_use]
     pub const fn snapshot(&self) -> Option<&Snapshot> {
         self.snapshot.as_ref()
-    }
-}
-
-/// What a route lets a request do with a session.
-#[derive(Clone, Copy, Debug)]
-pub struct Permit<'a> {
-    /// Rights to keys and commands.
-    pub rights: &'a Rights,
-    /// Whether the request extends the session.
-    pub touch: bool,
-}
-
-/// What came of an answer.
-#[derive(Debug, Default)]
-pub struct Committed {
-    /// `Set-Cookie` lines, in order.
-    pub cookies: Vec<String>,
-    /// What happened, for the log.
-    pub event: Option<Event>,
-    /// The reference of a session that began.
-    pub began: Option<Lineage>,
-    /// The batch was refused, and the policy delivers the page all the same.
-    pub refused: Option<Refused>,
-}
-
-/// What happened to a session (LG2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// It began.
-    Created,
-    /// Its data changed.
-    Changed,
-    /// Its activity was written down.
-    Touched,
-    /// It moved to a new id.
-    Renewed,
-    /// It ended.
-    Destroyed,
-}
-
-impl Event {
-    /// The word in the log.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Changed => "changed",
-            Self::Touched => "touched",
-            Self::Renewed => "renewed",
-            Self::Destroyed => "destroyed",
-        }
     }
 }
 

@@ -10,6 +10,7 @@ pub mod profile;
 pub mod request;
 pub mod response;
 mod speech;
+mod verbs;
 
 pub use budget::{Allowance, Budget};
 pub use options::{Alias, Capture, Charset, Dialect, Forward, HeaderOptions, Prefix, PrefixProblem};
