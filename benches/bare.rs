@@ -9,7 +9,6 @@
 
 use async_trait::async_trait;
 use clap::Parser;
-use clap::builder::BoolishValueParser;
 use parking_lot::Mutex;
 use pingora::Result;
 use pingora::apps::HttpServerOptions;
@@ -45,10 +44,10 @@ struct Args {
     #[arg(long)]
     announce: bool,
     /// Let idle threads take work from busy ones.
-    #[arg(long, env = "STEAL", value_parser = BoolishValueParser::new())]
+    #[arg(long)]
     steal: bool,
     /// Seconds after which an unused connection to the backend is closed.
-    #[arg(long, env = "IDLE_TIMEOUT", default_value_t = 60)]
+    #[arg(long, default_value_t = 60)]
     idle_timeout: u64,
 }
 
