@@ -49,6 +49,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, ErrorType, Result};
 use reply::Failure;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// A client may be silent for this long within a request's body, and take this long to read a part of the answer.
@@ -56,9 +57,6 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A tunnel may be silent for this long.
 const TUNNEL_TIMEOUT: Duration = Duration::from_secs(3600);
-
-/// Keeps connections that serve one request apart from the pool.
-const UNSHARED: u64 = 1;
 
 /// What is left of a body that nobody wants is read for this long, so that the connection can be used again.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -70,13 +68,21 @@ pub struct Proxy {
     clock: Arc<dyn Clock>,
     in_flight: InFlight,
     spoof_log: access::SpoofLog,
+    /// Counts the connections that serve one request only.
+    kept_apart: AtomicU64,
 }
 
 impl Proxy {
     /// A proxy that serves `snapshot`.
     #[must_use]
     pub fn new(snapshot: Snapshot, clock: Arc<dyn Clock>, in_flight: InFlight) -> Self {
-        Self { snapshot: ArcSwap::from_pointee(snapshot), clock, in_flight, spoof_log: access::SpoofLog::default() }
+        Self {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            clock,
+            in_flight,
+            spoof_log: access::SpoofLog::default(),
+            kept_apart: AtomicU64::new(1),
+        }
     }
 
     /// Finds the route and its sessions: everything that is decided before a backend is asked.
@@ -122,6 +128,12 @@ impl Proxy {
             exchange.sessions.push(session);
         }
         Ok(exchange)
+    }
+
+    /// Gives a request a connection that no other one uses: its key in the pool is never asked for again.
+    fn keep_apart(&self, peer: &mut HttpPeer) {
+        peer.group_key = self.kept_apart.fetch_add(1, Ordering::Relaxed);
+        peer.options.idle_timeout = Some(Duration::ZERO);
     }
 
     fn client(downstream: &Downstream, ctx: &Context) -> Client {
@@ -215,11 +227,9 @@ impl ProxyHttp for Proxy {
             peer.options.read_timeout = Some(TUNNEL_TIMEOUT);
             // A connection of its own: on one of the pool a quick 101 may be read before pingora knows that the request
             // has no body, and the tunnel ends as it begins (pingora issue 946).
-            peer.group_key = UNSHARED;
-            peer.options.idle_timeout = Some(Duration::ZERO);
+            self.keep_apart(&mut peer);
         } else if forwarding::logs_its_connection_in(downstream.req_header()) {
-            peer.group_key = UNSHARED;
-            peer.options.idle_timeout = Some(Duration::ZERO);
+            self.keep_apart(&mut peer);
         }
         Ok(peer)
     }
