@@ -21,7 +21,7 @@ fuzz_target!(|input: (u8, Vec<(String, Vec<u8>)>)| {
             headers.append(name, value);
         }
     }
-    if let Ok(heard) = Commands::new(&options).read(&headers) {
+    if let Ok(Some(heard)) = Commands::new(&options).read(&headers) {
         let now = Timestamp::from_millis(1);
         let mut record = Record::new(Lineage::from_bytes([0; 12]), now);
         let _ = heard.batch.changes.apply(&mut record, &Keys::All, &Limits::default(), now);

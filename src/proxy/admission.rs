@@ -3,7 +3,7 @@
 use super::options::ListenerOptions;
 use super::reply::Failure;
 use crate::wire::{Reserved, fold_byte};
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, Version};
 use pingora::http::RequestHeader;
 use smallvec::SmallVec;
@@ -20,6 +20,7 @@ const PROTECTED: [&str; 7] =
 
 /// What one pass over the fields of a request tells; look-ups in the map cost more than the whole pass.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each tells of another field")]
 pub struct Survey {
     hosts: usize,
     lengths: usize,
@@ -29,6 +30,10 @@ pub struct Survey {
     pub claims: bool,
     /// An invitation to HTTP/2 came, or a content length that must be collapsed.
     pub needs_repair: bool,
+    /// It has `Authorization`.
+    pub authorizes: bool,
+    /// It has `Upgrade`.
+    pub upgrades: bool,
     /// Names in our name space.
     pub spoofed: SmallVec<[HeaderName; 1]>,
 }
@@ -48,6 +53,10 @@ impl Survey {
                 survey.codings += 1;
             } else if *name == CONNECTION {
                 survey.connections += 1;
+            } else if *name == AUTHORIZATION {
+                survey.authorizes = true;
+            } else if *name == UPGRADE {
+                survey.upgrades = true;
             } else if reserved.has(name.as_str()) {
                 if !survey.spoofed.contains(name) {
                     survey.spoofed.push(name.clone());

@@ -18,8 +18,8 @@ use http::{HeaderValue, Method};
 use pingora::http::{RequestHeader, ResponseHeader};
 use smallvec::SmallVec;
 
-/// What each session of the route was asked by an answer, or why it could not be understood.
-pub(super) type HeardAll = SmallVec<[Result<Heard, Refused>; 1]>;
+/// What each session of the route was asked by an answer: mostly nothing; or why it could not be understood.
+pub(super) type HeardAll = SmallVec<[Result<Option<Box<Heard>>, Refused>; 1]>;
 
 /// Reads the batches of an answer, one for each session of the route.
 pub(super) fn hear(snapshot: &Snapshot, exchange: &Exchange, response: &ResponseHeader) -> HeardAll {
@@ -108,14 +108,16 @@ pub(super) fn tell(
     allowance: &mut Allowance,
     now: Timestamp,
 ) -> Told {
-    let view = session.snapshot().and_then(|snapshot| View::parse(&snapshot.bytes).ok());
-    let live = view.as_ref().zip(session.snapshot()).map(|(view, snapshot)| Live {
-        view,
-        deadline: snapshot.deadline,
-        absolute_deadline: policy.manager.absolute_deadline(view),
-    });
-    let told = policy.voice.speak(inject, allowance, session.state(), live, &used.rights.read, now);
-    told.unwrap_or_default()
+    let read = &used.rights.read;
+    let Some(snapshot) = session.snapshot() else {
+        return policy.voice.speak(inject, allowance, session.state(), None, read, now).unwrap_or_default();
+    };
+    let Ok(view) = View::parse(&snapshot.bytes) else {
+        return policy.voice.speak(inject, allowance, State::Expired, None, read, now).unwrap_or_default();
+    };
+    let absolute_deadline = policy.manager.absolute_deadline(&view);
+    let live = Live { view: &view, deadline: snapshot.deadline, absolute_deadline };
+    policy.voice.speak(inject, allowance, session.state(), Some(live), read, now).unwrap_or_default()
 }
 
 /// Whether an answer leaves every session as it is and owes the browser no cookie: the ordinary case.
@@ -123,7 +125,7 @@ pub(super) fn is_quiet(snapshot: &Snapshot, exchange: &Exchange, heard: &HeardAl
     let route = route(snapshot, exchange);
     let mut sessions = route.sessions.iter().zip(&exchange.sessions).zip(&exchange.told).zip(heard);
     sessions.all(|(((used, session), told), heard)| {
-        let unspoken = heard.as_ref().is_ok_and(|heard| !heard.spoke && heard.unknown == 0);
+        let unspoken = matches!(heard, Ok(None));
         let permit = Permit { rights: &used.rights, touch: route.touch };
         unspoken && *told == Told::default() && snapshot.policies[used.policy].manager.is_settled(session, permit, now)
     })
@@ -154,15 +156,18 @@ pub(super) async fn commit(
     now: Timestamp,
 ) -> Result<Personal, Failure> {
     let route = route(snapshot, exchange);
-    let spoke = heard.iter().any(|heard| heard.as_ref().map_or(true, |heard| heard.spoke));
+    let speaks = |heard: &Option<Box<Heard>>| heard.as_ref().is_some_and(|heard| heard.spoke);
+    let spoke = heard.iter().any(|heard| heard.as_ref().map_or(true, speaks));
     let mut heard = heard;
     for (used, heard) in route.sessions.iter().zip(&mut heard) {
         // Rights are checked before anything is written, or the batch of one session would count without the others'.
-        if let Err(refused) = heard.as_ref().map_or(Ok(()), |heard| heard.batch.check(&used.rights)) {
+        if let Ok(Some(spoken)) = heard
+            && let Err(refused) = spoken.batch.check(&used.rights)
+        {
             *heard = Err(refused);
         }
     }
-    let refused_aloud = |(used, heard): &(&SessionUse, &Result<Heard, Refused>)| {
+    let refused_aloud = |(used, heard): &(&SessionUse, &Result<Option<Box<Heard>>, Refused>)| {
         let options = snapshot.policies[used.policy].manager.options();
         heard.is_err() && options.on_refused == OnRefused::Error
     };
@@ -176,7 +181,7 @@ pub(super) async fn commit(
         return Err(failure_of(refused));
     }
 
-    if heard.iter().filter(|heard| heard.as_ref().is_ok_and(|heard| heard.spoke)).count() > 1 {
+    if heard.iter().filter(|heard| heard.as_ref().is_ok_and(speaks)).count() > 1 {
         rehearse(snapshot, exchange, &heard, now)?;
     }
     for (index, (used, heard)) in route.sessions.iter().zip(heard).enumerate() {
@@ -194,13 +199,13 @@ pub(super) async fn commit(
             reading: if qualifies { Reading::All } else { Reading::Acknowledged },
             refusal: told.refusal,
         };
-        if let Ok(heard) = &heard
+        if let Ok(Some(heard)) = &heard
             && heard.unknown > 0
         {
             access::report_unknown_commands(manager.options(), &route.name, heard.unknown);
         }
         let asked = match &heard {
-            Ok(heard) => Ok(heard.spoke.then_some(&heard.batch)),
+            Ok(heard) => Ok(heard.as_ref().filter(|heard| heard.spoke).map(|heard| &heard.batch)),
             Err(refused) => Err(refused.clone()),
         };
         let permit = Permit { rights: &used.rights, touch: route.touch };
@@ -231,7 +236,7 @@ pub(super) async fn commit(
 fn rehearse(snapshot: &Snapshot, exchange: &Exchange, heard: &HeardAll, now: Timestamp) -> Result<(), Failure> {
     let route = route(snapshot, exchange);
     for ((used, session), heard) in route.sessions.iter().zip(&exchange.sessions).zip(heard) {
-        let Ok(heard) = heard else { continue };
+        let Ok(Some(heard)) = heard else { continue };
         let permit = Permit { rights: &used.rights, touch: route.touch };
         let manager = &snapshot.policies[used.policy].manager;
         if let Err(refused) = manager.rehearse(session, &heard.batch, permit, now) {

@@ -58,11 +58,13 @@ pub fn announce(request: &mut RequestHeader, client: Client, claims: bool) -> pi
     }
     if let Some(address) = client.address {
         let address = address.to_canonical();
-        // Every line counts, in order: a proxy that adds a line of its own means it to be the last word.
-        let lines = request.headers.get_all(X_FORWARDED_FOR).iter().filter(|_| believed);
-        let mut chain: Vec<String> = lines.filter_map(|line| line.to_str().ok()).map(str::to_owned).collect();
-        chain.push(address.to_string());
-        request.insert_header("X-Forwarded-For", chain.join(", "))?;
+        let mut chain = address.to_string();
+        if believed {
+            // Every line counts, in order: a proxy that adds a line of its own means it to be the last word.
+            let lines = request.headers.get_all(X_FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok());
+            chain = lines.chain([chain.as_str()]).collect::<Vec<_>>().join(", ");
+        }
+        request.insert_header("X-Forwarded-For", chain)?;
     }
     if !(believed && request.headers.contains_key(X_FORWARDED_PROTO)) {
         let scheme = if client.is_secure { "https" } else { "http" };

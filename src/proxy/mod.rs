@@ -223,12 +223,12 @@ impl ProxyHttp for Proxy {
         let server = upstream.choose(&exchange.tried).or(exchange.tried.last().copied()).ok_or_else(unrouted)?;
         exchange.tried.push(server);
         let mut peer = upstream.peer(server);
-        if forwarding::asks_for_websocket(downstream.req_header()) {
+        if ctx.survey.upgrades && forwarding::asks_for_websocket(downstream.req_header()) {
             peer.options.read_timeout = Some(TUNNEL_TIMEOUT);
             // A connection of its own: on one of the pool a quick 101 may be read before pingora knows that the request
             // has no body, and the tunnel ends as it begins (pingora issue 946).
             self.keep_apart(&mut peer);
-        } else if forwarding::logs_its_connection_in(downstream.req_header()) {
+        } else if ctx.survey.authorizes && forwarding::logs_its_connection_in(downstream.req_header()) {
             self.keep_apart(&mut peer);
         }
         Ok(peer)
@@ -305,7 +305,7 @@ impl ProxyHttp for Proxy {
         };
         let inspected = answer::strip(&snapshot, response); // HI7: whatever the status, whatever the route
         let (Some(heard), Some(exchange)) = (heard, &mut ctx.exchange) else { return Ok(()) };
-        let personal = if answer::is_quiet(&snapshot, exchange, &heard, self.clock.now()) {
+        let personal = if heard.is_empty() || answer::is_quiet(&snapshot, exchange, &heard, self.clock.now()) {
             Ok(answer::personal(exchange, false))
         } else {
             // Boxed: the ordinary answer must not pay for the size of this future.

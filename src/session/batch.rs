@@ -245,12 +245,6 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The batch as it counts: with `Revert` every other command is forgotten.
-    #[must_use]
-    pub fn settled(self) -> Self {
-        if self.revert { Self { revert: true, ..Self::default() } } else { self }
-    }
-
     /// Whether nothing at all is asked.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -318,12 +312,6 @@ mod tests {
             assert_eq!(Refusal::from_code(refusal.code()), Some(refusal));
         }
         assert_eq!(Refusal::from_code(200), None);
-    }
-
-    #[test]
-    fn revert_forgets_everything_else() {
-        let batch = Batch { revert: true, regenerate: true, ..Batch::default() };
-        assert_eq!(batch.settled(), Batch { revert: true, ..Batch::default() });
     }
 
     #[test]

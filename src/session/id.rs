@@ -159,12 +159,17 @@ impl Lineage {
     }
 }
 
-impl fmt::Display for Lineage {
+impl Lineage {
     /// Sixteen characters of base64url: the `X-Session-Ref` of the protocol.
+    #[must_use]
+    pub fn as_text(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+}
+
+impl fmt::Display for Lineage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0; 16];
-        let written = URL_SAFE_NO_PAD.encode_slice(self.0, &mut text).map_err(|_| fmt::Error)?;
-        f.write_str(std::str::from_utf8(&text[..written]).map_err(|_| fmt::Error)?)
+        f.write_str(&self.as_text())
     }
 }
 

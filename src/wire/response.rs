@@ -47,28 +47,37 @@ impl Commands {
         }
     }
 
-    /// Reads the commands of a final response.
+    /// Reads the commands of a final response; `None` when it has no name of ours.
     ///
     /// # Errors
     /// The refusal of the first command that cannot be read; nothing of the batch may then be applied.
-    pub fn read(&self, headers: &HeaderMap) -> Result<Heard, Refused> {
-        self.read_only(headers, |_| true)
+    pub fn read(&self, headers: &HeaderMap) -> Result<Option<Box<Heard>>, Refused> {
+        if self.is_addressed(headers) { self.read_only(headers, |_| true).map(Some) } else { Ok(None) }
     }
 
     /// Reads what counts on an answer that failed: `Destroy`, and what decides about it (protocol, section 5.6).
     ///
     /// # Errors
     /// The refusal of the first of these that cannot be read.
-    pub fn read_failed(&self, headers: &HeaderMap) -> Result<Heard, Refused> {
-        let mut heard = self.read_only(headers, |verb| matches!(verb, "destroy" | "if" | "revert"))?;
-        if heard.batch.destroy.is_none() {
-            heard = Heard { unknown: heard.unknown, ..Heard::default() };
+    pub fn read_failed(&self, headers: &HeaderMap) -> Result<Option<Box<Heard>>, Refused> {
+        if !self.is_addressed(headers) {
+            return Ok(None);
         }
-        Ok(heard)
+        let heard = self.read_only(headers, |verb| matches!(verb, "destroy" | "if" | "revert"))?;
+        Ok(Some(heard).filter(|heard| heard.batch.destroy.is_some()))
     }
 
-    fn read_only(&self, headers: &HeaderMap, counts: fn(&str) -> bool) -> Result<Heard, Refused> {
-        let mut heard = Heard::default();
+    /// Whether the answer has any name of ours at all: mostly it has none.
+    fn is_addressed(&self, headers: &HeaderMap) -> bool {
+        headers.keys().any(|name| {
+            name.as_str().starts_with(&*self.prefix)
+                || self.replace.as_ref() == Some(name)
+                || self.capture.iter().any(|capture| capture.header == *name)
+        })
+    }
+
+    fn read_only(&self, headers: &HeaderMap, counts: fn(&str) -> bool) -> Result<Box<Heard>, Refused> {
+        let mut heard = Box::<Heard>::default();
         let mut bytes = 0;
         for (name, value) in headers {
             if let Some(verb) = name.as_str().strip_prefix(&*self.prefix) {
@@ -94,7 +103,9 @@ impl Commands {
                 heard.spoke = true;
             }
         }
-        heard.batch = heard.batch.settled();
+        if heard.batch.revert {
+            heard.batch = Batch { revert: true, ..Batch::default() };
+        }
         Ok(heard)
     }
 
@@ -266,7 +277,8 @@ mod tests {
         for (name, value) in lines {
             headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
         }
-        Commands::new(&options).read(&headers).map_err(|refused| refused.reason)
+        let heard = Commands::new(&options).read(&headers).map_err(|refused| refused.reason)?;
+        Ok(heard.map(|heard| *heard).unwrap_or_default())
     }
 
     fn read(name: &str, value: &str) -> Result<Batch, Refusal> {
@@ -374,6 +386,13 @@ mod tests {
     }
 
     #[test]
+    fn revert_forgets_everything_else() {
+        let lines = [("X-Session-Set", "a=1"), ("X-Session-Revert", "1"), ("X-Session-Regenerate", "1")];
+        let batch = read_as(Dialect::Form, &lines).unwrap().batch;
+        assert_eq!(batch, Batch { revert: true, ..Batch::default() });
+    }
+
+    #[test]
     fn joined_headers_mean_what_repeated_ones_mean() {
         let unset = read("Unset", "*, a").unwrap().changes;
         assert!(unset.clear && unset.unset.contains("a"));
@@ -390,7 +409,8 @@ mod tests {
                 .iter()
                 .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
                 .collect();
-            Commands::new(&HeaderOptions::new(Prefix::default())).read_failed(&headers).unwrap()
+            let heard = Commands::new(&HeaderOptions::new(Prefix::default())).read_failed(&headers).unwrap();
+            heard.map(|heard| *heard).unwrap_or_default()
         };
         let heard = read(&[("x-session-destroy", "1"), ("x-session-set", "a=%"), ("x-session-if", "@version=9")]);
         assert_eq!((heard.batch.destroy, heard.batch.conditions.len()), (Some(Scope::This), 1));

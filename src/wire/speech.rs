@@ -39,7 +39,7 @@ impl<'s> Speech<'_, 's> {
         let voice = self.voice;
         let view = live.view;
         self.put(&voice.version, HeaderValue::from(view.head.revision));
-        let reference = view.head.lineage.to_string().into_bytes();
+        let reference = view.head.lineage.as_text().into_bytes();
         self.offer(voice.reference.clone(), reference);
         if let Some(owner) = view.owner {
             let mut text = Vec::with_capacity(owner.len());
