@@ -18,6 +18,7 @@ use crate::proxy::upstream::UpstreamError;
 use crate::session::NoRandomness;
 use crate::store::Store;
 use pingora::apps::HttpServerOptions;
+use pingora::listeners::tls::TlsSettings;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::Fds;
@@ -94,11 +95,18 @@ pub enum StartError {
     NoRandomness(#[from] NoRandomness),
 }
 
+/// A listener whose socket is bound, with the TLS that it serves.
+struct Socket {
+    listener: Arc<ListenerOptions>,
+    bound: i32,
+    tls: Option<TlsSettings>,
+}
+
 /// A server whose sockets are bound and whose stores are open.
 pub struct Server {
     config: Arc<Config>,
     proxy: Arc<HttpProxy<Proxy>>,
-    sockets: Vec<(Arc<ListenerOptions>, i32)>,
+    sockets: Vec<Socket>,
     stores: Stores,
     clock: Arc<dyn Clock>,
     connections: Arc<Connections>,
@@ -134,16 +142,16 @@ impl Server {
         options.keepalive_request_limit = Some(KEEPALIVE_REQUESTS);
         proxy.server_options = Some(options);
         let sockets = config.listeners.iter().map(|listener| {
-            if !listener.certificates.is_empty() {
-                Certificates::new(&listener.certificates)
-                    .map_err(|source| StartError::Tls { listener: listener.name.clone(), source })?;
-            }
+            let tls = (!listener.certificates.is_empty())
+                .then(|| Certificates::new(&listener.certificates).and_then(Certificates::into_settings))
+                .transpose()
+                .map_err(|source| StartError::Tls { listener: listener.name.clone(), source })?;
             let bound = sockets::bind(&listener.address).map_err(|source| StartError::Bind {
                 listener: listener.name.clone(),
                 address: listener.address.to_string(),
                 source,
             })?;
-            Ok((Arc::new(listener.clone()), bound))
+            Ok(Socket { listener: Arc::new(listener.clone()), bound, tls })
         });
         let sockets = sockets.collect::<Result<_, StartError>>()?;
         let connections = Arc::new(Connections::new(config.proxy.max_connections));
@@ -167,14 +175,13 @@ impl Server {
     ///
     /// # Errors
     /// When the system has no thread or timer for us.
-    pub fn run(self, stop: impl Future<Output = ()>, ready: impl FnOnce()) -> io::Result<()> {
+    pub fn run(mut self, stop: impl Future<Output = ()>, ready: impl FnOnce()) -> io::Result<()> {
         let workers = Runtime::new_no_steal(threads(&self.config), "worker");
         let desk = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (shutdown, watch) = watch::channel(false);
-        for (listener, socket) in &self.sockets {
-            let service = self.service(listener, *socket);
+        for socket in std::mem::take(&mut self.sockets) {
+            let (mut service, fds) = self.service(socket);
             let watch = watch.clone();
-            let (mut service, fds) = service;
             workers.get_handle().spawn(async move { service.start_service(Some(fds), watch, 1).await });
         }
         desk.block_on(async {
@@ -200,7 +207,7 @@ impl Server {
             sweepers.iter().for_each(tokio::task::JoinHandle::abort);
         });
         workers.shutdown_timeout(Duration::from_millis(200));
-        for (listener, _) in &self.sockets {
+        for listener in &self.config.listeners {
             if let ListenAddress::Unix(path) = &listener.address {
                 fs::remove_file(path).ok();
             }
@@ -208,12 +215,9 @@ impl Server {
         Ok(())
     }
 
-    fn service(
-        &self,
-        listener: &Arc<ListenerOptions>,
-        socket: i32,
-    ) -> (Service<Gate<HttpProxy<Proxy>>>, pingora::server::ListenFds) {
-        let gate = Gate::new(Arc::clone(&self.proxy), Arc::clone(listener), Arc::clone(&self.connections));
+    fn service(&self, socket: Socket) -> (Service<Gate<HttpProxy<Proxy>>>, pingora::server::ListenFds) {
+        let Socket { listener, bound, tls } = socket;
+        let gate = Gate::new(Arc::clone(&self.proxy), Arc::clone(&listener), Arc::clone(&self.connections));
         let mut service = Service::new(listener.name.clone(), gate);
         let buffers = L4BufferSettings::default().read(4096);
         let (name, endpoint) = match &listener.address {
@@ -226,17 +230,12 @@ impl Server {
             }
         };
         let mut endpoint = endpoint.l4_buffer(buffers);
-        // Proven when the server started.
-        if let Some(settings) = Certificates::new(&listener.certificates)
-            .ok()
-            .filter(|_| !listener.certificates.is_empty())
-            .and_then(Certificates::into_settings)
-        {
+        if let Some(settings) = tls {
             endpoint = endpoint.tls(settings);
         }
         service.add_listener(endpoint);
         let mut fds = Fds::new();
-        fds.add(name, socket);
+        fds.add(name, bound);
         (service, Arc::new(parking_lot::Mutex::new(fds)))
     }
 

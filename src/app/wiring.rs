@@ -1,9 +1,9 @@
 //! From options to working parts: stores are opened, upstreams looked up, policies given their managers.
 
 use super::StartError;
-use crate::codec::{AtRest, KeyRing, TokenMode};
+use crate::codec::{AtRest, KeyRing};
 use crate::config::{Config, StoreKind, StoreOptions};
-use crate::manager::{Custody, Keep, Protection, SessionManager};
+use crate::manager::{Custody, Keep, SessionManager};
 use crate::proxy::context::{Policy, Snapshot};
 use crate::proxy::upstream::Upstream;
 use crate::route::RouteTable;
@@ -27,8 +27,7 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) fn snapshot(config: &Config, stores: &Stores, ring: &Arc<KeyRing>) -> Result<Snapshot, StartError> {
     let policies = config.policies.iter().map(|policy| {
         let custody = match &policy.options.keep {
-            Keep::Browser(Protection::Sealed) => Custody::Browser(TokenMode::Sealed),
-            Keep::Browser(Protection::Signed) => Custody::Browser(TokenMode::Signed),
+            Keep::Browser(protection) => Custody::Browser((*protection).into()),
             Keep::Store(name) => {
                 let store = stores.iter().find(|(opened, _)| opened == name).map(|(_, store)| Arc::clone(store));
                 let unknown = || StartError::Store { store: name.clone(), source: "it is not configured".into() };

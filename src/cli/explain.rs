@@ -121,11 +121,9 @@ fn open(
     binding: &Binding,
     value: &[u8],
 ) -> Option<crate::codec::OpenedToken> {
-    use crate::codec::{TokenMode, open_token};
-    use crate::manager::Protection;
+    use crate::codec::open_token;
     let mode = match options.keep {
-        Keep::Browser(Protection::Sealed) => TokenMode::Sealed,
-        Keep::Browser(Protection::Signed) => TokenMode::Signed,
+        Keep::Browser(protection) => protection.into(),
         Keep::Store(_) => return None,
     };
     open_token(ring, binding, mode, value).ok()

@@ -4,7 +4,7 @@ use crate::app;
 use crate::clock::{Clock as _, SystemClock, Timestamp};
 use crate::codec::{Binding, Freshness, KeyRing, TokenMode, open_ticket, open_token};
 use crate::config::Config;
-use crate::manager::{Keep, Protection};
+use crate::manager::Keep;
 use crate::session::View;
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -44,8 +44,7 @@ fn describe(policy: &crate::config::Policy, ring: &KeyRing, value: &str, now: Ti
             let _ = writeln!(text, "store key  {}", hex(id.store_key().as_bytes()));
             return Some(text);
         }
-        Keep::Browser(Protection::Sealed) => TokenMode::Sealed,
-        Keep::Browser(Protection::Signed) => TokenMode::Signed,
+        Keep::Browser(protection) => TokenMode::from(protection),
     };
     let token = open_token(ring, &binding, mode, value.as_bytes()).ok()?;
     let view = View::parse(&token.record).ok()?;

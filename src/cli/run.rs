@@ -25,12 +25,11 @@ pub(super) fn run(config: Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let screen = screen(&server);
+    let (screen, listeners) = (screen(&server), server.config().listeners.len());
     let ready = || {
         if stderr().is_terminal() {
             eprintln!("{screen}ready in {} ms", started.elapsed().as_millis());
         } else {
-            let listeners = server_listeners(&screen);
             tracing::info!(
                 listeners,
                 millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -45,10 +44,6 @@ pub(super) fn run(config: Config) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn server_listeners(screen: &str) -> usize {
-    screen.lines().filter(|line| line.starts_with("listening")).count()
 }
 
 /// Resolves at the first SIGTERM or SIGINT; a second one ends the process at once.

@@ -253,7 +253,8 @@ impl SessionManager {
         Ok(Committed { refused: Some(refused), ..committed })
     }
 
-    /// Whether a batch could be applied to the session as it was when the request came; writes nothing.
+    /// Whether a batch is within the route's rights and could be applied to the session as it was when the request came;
+    /// writes nothing.
     ///
     /// # Errors
     /// The refusal, when it could not and the policy is loud about that.
@@ -272,7 +273,8 @@ impl SessionManager {
             remember: None,
         };
         let chance = Chance { lineage: Lineage::from_bytes([0; 12]), mark: [0; 8] };
-        match plan(&situation, batch, &self.rules(permit), chance, now) {
+        let decided = batch.check(permit.rights);
+        match decided.and_then(|()| plan(&situation, batch, &self.rules(permit), chance, now)) {
             Err(refused) if self.loudness(&refused) == OnRefused::Error => Err(refused),
             _ => Ok(()),
         }

@@ -1,5 +1,6 @@
 //! One session policy, resolved: `[sessions.<name>]`.
 
+use crate::codec::TokenMode;
 use crate::cookie::CookiePolicy;
 use crate::session::{CookieChoices, Expiry, Limits};
 
@@ -33,6 +34,15 @@ pub enum Protection {
     Sealed,
     /// Anybody can read it, nobody but us can change it (HMAC-SHA-256).
     Signed,
+}
+
+impl From<Protection> for TokenMode {
+    fn from(protection: Protection) -> Self {
+        match protection {
+            Protection::Sealed => Self::Sealed,
+            Protection::Signed => Self::Signed,
+        }
+    }
 }
 
 /// Where the sessions of a policy are kept.

@@ -172,7 +172,12 @@ impl SessionManager {
 
         let unchanged = old.map(|(id, _)| id).zip(before);
         let mut own = old.map(|(id, _)| id.store_key());
-        let outcome = match (plan.step, old) {
+        let step = match (plan.step, old) {
+            // Of two answers that both regenerate the id, the browser may keep the cookie of either: one new id serves both.
+            (Step::Move(draft, Farewell::Alias), Some((id, _))) if task.session.is_behind(id) => Step::Replace(draft),
+            (step, _) => step,
+        };
+        let outcome = match (step, old) {
             (Step::Nothing, _) => done(self.cookies_as_before(unchanged, task), None),
             (Step::Create(draft), _) | (Step::Replace(draft) | Step::Move(draft, _), None) => {
                 let id = desk.create(&draft).await?;
@@ -184,13 +189,6 @@ impl SessionManager {
             (Step::Touch(deadline), Some((id, _))) => {
                 desk.store.touch(&id.store_key(), deadline, task.now).await?;
                 done(self.cookies_as_before(unchanged, task), Some(Event::Touched))
-            }
-            // Of two answers that both regenerate the id, the browser may keep the cookie of either: one new id serves both.
-            (Step::Move(draft, Farewell::Alias), Some((id, version))) if task.session.is_behind(id) => {
-                match desk.replace(id, &draft, version).await? {
-                    Written::Done(_) => done(self.cookies_after_change(id, before, &draft, task), Some(Event::Changed)),
-                    Written::Conflict | Written::Gone => Outcome::Again,
-                }
             }
             (Step::Replace(draft), Some((id, version))) => match desk.replace(id, &draft, version).await? {
                 Written::Done(_) => done(self.cookies_after_change(id, before, &draft, task), Some(Event::Changed)),

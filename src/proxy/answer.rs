@@ -158,15 +158,6 @@ pub(super) async fn commit(
     let route = route(snapshot, exchange);
     let speaks = |heard: &Option<Box<Heard>>| heard.as_ref().is_some_and(|heard| heard.spoke);
     let spoke = heard.iter().any(|heard| heard.as_ref().map_or(true, speaks));
-    let mut heard = heard;
-    for (used, heard) in route.sessions.iter().zip(&mut heard) {
-        // Rights are checked before anything is written, or the batch of one session would count without the others'.
-        if let Ok(Some(spoken)) = heard
-            && let Err(refused) = spoken.batch.check(&used.rights)
-        {
-            *heard = Err(refused);
-        }
-    }
     let refused_aloud = |(used, heard): &(&SessionUse, &Result<Option<Box<Heard>>, Refused>)| {
         let options = snapshot.policies[used.policy].manager.options();
         heard.is_err() && options.on_refused == OnRefused::Error
@@ -231,7 +222,7 @@ pub(super) async fn commit(
     Ok(personal(exchange, spoke))
 }
 
-/// Where an answer speaks to several sessions, a batch that cannot be applied to what its session held when the request
+/// Where an answer speaks to several sessions, a batch beyond its rights, or that cannot be applied to what its session held when the request
 /// came refuses the others before anything is written. What changes in between can still refuse the later of them.
 fn rehearse(snapshot: &Snapshot, exchange: &Exchange, heard: &HeardAll, now: Timestamp) -> Result<(), Failure> {
     let route = route(snapshot, exchange);

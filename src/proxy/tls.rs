@@ -22,6 +22,9 @@ pub enum TlsError {
     /// The certificate cannot be read.
     #[error("the certificate cannot be read")]
     Certificate,
+    /// The TLS library refuses to serve.
+    #[error("TLS cannot be set up")]
+    Settings(#[source] pingora::BError),
 }
 
 /// The certificates of one listener; the first answers for names that none has.
@@ -38,11 +41,13 @@ impl Certificates {
     }
 
     /// Settings for a listener that serves them over TLS 1.2 and 1.3, HTTP/1.1 only.
-    #[must_use]
-    pub fn into_settings(self) -> Option<TlsSettings> {
-        let mut settings = TlsSettings::with_callbacks(Box::new(NoCallbacks)).ok()?;
+    ///
+    /// # Errors
+    /// [`TlsError::Settings`] when pingora makes none.
+    pub fn into_settings(self) -> Result<TlsSettings, TlsError> {
+        let mut settings = TlsSettings::with_callbacks(Box::new(NoCallbacks)).map_err(TlsError::Settings)?;
         settings.set_cert_resolver(Arc::new(self));
-        Some(settings)
+        Ok(settings)
     }
 }
 

@@ -258,8 +258,7 @@ impl Batch {
     /// # Errors
     /// [`Refusal::Rights`], naming the key.
     pub fn check(&self, rights: &Rights) -> Result<(), Refused> {
-        let commands = Self { revert: false, ..self.clone() };
-        if !rights.may_write && !commands.is_empty() {
+        if !rights.may_write && (Self { revert: false, ..self.clone() }) != Self::default() {
             return Err(Refused::new(Refusal::Rights, "this route has read access only"));
         }
         if rights.write != Keys::All && (self.invalidate || self.destroy.is_some() || self.login.is_some()) {
