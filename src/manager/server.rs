@@ -357,7 +357,9 @@ impl Desk<'_> {
         written: Result<Written, StoreError>,
         is_ours: impl Fn(&Bytes) -> bool,
     ) -> Result<Written, StoreError> {
-        let Err(StoreError::TimedOut { .. }) = written else { return written };
+        if !written.as_ref().is_err_and(StoreError::is_unknown) {
+            return written;
+        }
         match self.store.load(key, self.now).await? {
             Some((entry, version)) if is_ours(&entry.bytes) => Ok(Written::Done(version)),
             _ => written,

@@ -1,6 +1,6 @@
 //! A time limit around a store that may wait: no request hangs because a disk or a network does.
 
-use super::{Entry, Index, Store, StoreError, Version, Written};
+use super::{Entry, Index, Scan, Store, StoreError, Version, Written};
 use crate::clock::Timestamp;
 use crate::session::{OwnerKey, StoreKey};
 use async_trait::async_trait;
@@ -39,6 +39,14 @@ impl Store for Guarded {
         self.in_time(self.inner.load(key, now)).await
     }
 
+    async fn peek(&self, key: &StoreKey, now: Timestamp) -> Result<Option<(Entry, Version)>, StoreError> {
+        self.in_time(self.inner.peek(key, now)).await
+    }
+
+    fn recall(&self, key: &StoreKey, now: Timestamp) -> Option<(Entry, Version)> {
+        self.inner.recall(key, now)
+    }
+
     async fn create(&self, key: &StoreKey, entry: Entry, now: Timestamp) -> Result<Written, StoreError> {
         self.in_time(self.inner.create(key, entry, now)).await
     }
@@ -67,6 +75,11 @@ impl Store for Guarded {
 
     fn index(&self) -> Option<&dyn Index> {
         self.inner.index().map(|_| self as &dyn Index)
+    }
+
+    /// Nobody waits for a walk, so it is not limited.
+    fn scan(&self) -> Option<&dyn Scan> {
+        self.inner.scan()
     }
 
     fn promise(&self) -> &'static str {

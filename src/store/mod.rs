@@ -2,7 +2,7 @@
 //!
 //! # The laws
 //!
-//! Every implementation keeps them; `tests/store_laws.rs` holds one test for each law and runs all of them on every store.
+//! Every implementation keeps them; `tests/store_laws` holds one test for each law and runs all of them on every store.
 //!
 //! 1. [`Store::load`] answers `None` for absent and for expired alike.
 //! 2. [`Store::create`] never overwrites a live entry.
@@ -12,11 +12,16 @@
 //! 6. An error means *unknown*, never *absent*.
 //! 7. What [`Written::Done`] reported survives a restart, where the store claims durability.
 //! 8. The index lists only live keys.
+//! 9. [`Store::peek`] may answer with a copy, never older than the store states; `load` never does.
+//! 10. A walk by [`Scan`] sees every entry that lives through all of it.
 
 mod digest;
 pub mod disk;
 pub mod guarded;
+pub mod memcached;
 pub mod memory;
+pub mod postgres;
+pub mod redis;
 
 use crate::clock::Timestamp;
 use crate::session::{OwnerKey, StoreKey};
@@ -70,6 +75,15 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The connection broke while a write was under way; it may or may not have taken place.
+    #[error("{store} store broke the connection before it answered")]
+    Lost {
+        /// The name of the store in the configuration.
+        store: &'static str,
+        /// What the connection said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// No answer in time; a write may or may not have taken place.
     #[error("{store} store did not answer within {limit:?}")]
     TimedOut {
@@ -98,11 +112,29 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether a write that ended so may have taken place all the same: it must be looked up before it is repeated.
+    #[must_use]
+    pub const fn is_unknown(&self) -> bool {
+        matches!(self, Self::Lost { .. } | Self::TimedOut { .. })
+    }
+}
+
 /// A versioned map of bytes with deadlines; see the [laws](self#the-laws).
 #[async_trait]
 pub trait Store: Debug + Send + Sync + 'static {
     /// The live entry under `key`, if there is one.
     async fn load(&self, key: &StoreKey, now: Timestamp) -> Result<Option<(Entry, Version)>, StoreError>;
+
+    /// As [`Store::load`], but a copy of the store's stated age will do: to show a session, not to decide about it.
+    async fn peek(&self, key: &StoreKey, now: Timestamp) -> Result<Option<(Entry, Version)>, StoreError> {
+        self.load(key, now).await
+    }
+
+    /// The copy of an entry that was kept for times when the store cannot answer, where copies are kept.
+    fn recall(&self, _key: &StoreKey, _now: Timestamp) -> Option<(Entry, Version)> {
+        None
+    }
 
     /// Writes a new entry; [`Written::Conflict`] when a live one is there.
     async fn create(&self, key: &StoreKey, entry: Entry, now: Timestamp) -> Result<Written, StoreError>;
@@ -128,6 +160,11 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// The owner index, where the store can keep one.
     fn index(&self) -> Option<&dyn Index>;
 
+    /// The walk over all entries, where the store can be walked.
+    fn scan(&self) -> Option<&dyn Scan> {
+        None
+    }
+
     /// What an acknowledged write survives, in words for the operator (ST8).
     fn promise(&self) -> &'static str;
 }
@@ -137,4 +174,29 @@ pub trait Store: Debug + Send + Sync + 'static {
 pub trait Index: Debug + Send + Sync {
     /// The keys of the owner's live entries, in no order.
     async fn keys_of(&self, owner: &OwnerKey, now: Timestamp) -> Result<Vec<StoreKey>, StoreError>;
+}
+
+/// A walk over all live entries, for moving them to another store.
+#[async_trait]
+pub trait Scan: Debug + Send + Sync {
+    /// About `limit` live entries from `from` on; the walk begins with `None` and ends with a page that has no `next`.
+    ///
+    /// A page may be empty and not the last one; an entry may be seen twice (law 10).
+    async fn page(&self, from: Option<&Cursor>, limit: usize, now: Timestamp) -> Result<Page, StoreError>;
+
+    /// About how many entries there are, for a progress bar.
+    async fn count(&self) -> Result<u64, StoreError>;
+}
+
+/// Where a walk goes on: a word of the store's own, of visible ASCII, that outlives the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor(pub String);
+
+/// A part of a walk.
+#[derive(Debug)]
+pub struct Page {
+    /// The entries.
+    pub entries: Vec<(StoreKey, Entry)>,
+    /// Where the walk goes on; `None` when it is over.
+    pub next: Option<Cursor>,
 }

@@ -7,19 +7,19 @@ mod file;
 mod laws;
 mod processes;
 mod races;
+#[path = "../servers/mod.rs"]
+mod servers;
 mod support;
 
-/// One module of tests per store. A law that is missing here is dead code, which the build refuses.
-macro_rules! every_store_keeps {
-    ($($module:ident :: $law:ident,)*) => {
-        every_store_keeps! { @store memory: $($module::$law,)* }
-        every_store_keeps! { @store disk_sync_always: $($module::$law,)* }
-        every_store_keeps! { @store disk_sync_interval: $($module::$law,)* }
-        every_store_keeps! { @store disk_sync_never: $($module::$law,)* }
-        every_store_keeps! { @store disk_shared: $($module::$law,)* }
-        every_store_keeps! { @store disk_guarded: $($module::$law,)* }
+/// One module of tests for each store, in a module for each set of laws. A law that is missing here is dead code, which
+/// the build refuses.
+macro_rules! stores_keep {
+    ($set:ident: [$($store:ident)*] $laws:tt) => {
+        mod $set {
+            $(stores_keep! { @store $store $laws })*
+        }
     };
-    (@store $store:ident: $($module:ident :: $law:ident,)*) => {
+    (@store $store:ident { $($module:ident :: $law:ident,)* }) => {
         mod $store {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -32,29 +32,68 @@ macro_rules! every_store_keeps {
     };
 }
 
-every_store_keeps! {
-    laws::load_answers_none_for_absent_and_expired_alike,
-    laws::what_was_written_comes_back_whole,
-    laws::a_deadline_holds_at_the_millisecond_it_names,
-    laws::create_never_overwrites_a_live_entry,
-    laws::create_takes_the_place_of_an_expired_entry,
-    laws::replace_writes_only_over_the_version_it_was_given,
-    laws::a_version_does_not_fit_an_entry_made_anew,
-    laws::replace_after_delete_is_gone,
-    laws::replace_of_an_expired_entry_is_gone,
-    laws::touch_moves_the_deadline_and_keeps_the_version,
-    laws::touch_does_not_resurrect,
-    laws::delete_of_an_absent_entry_succeeds,
-    laws::what_was_seen_expired_stays_so_when_the_clock_steps_back,
-    laws::no_clock_value_is_too_strange,
-    laws::the_index_lists_only_live_keys,
-    laws::the_index_follows_a_change_of_owner,
-    laws::sweep_removes_what_has_expired_up_to_its_limit,
-    laws::sweep_goes_by_the_newest_deadline,
-    laws::an_entry_that_is_too_large_is_refused_and_changes_nothing,
-    races::parallel_increments_sum_up,
-    races::only_one_of_parallel_creates_wins,
-    races::destroy_racing_writes_revives_nothing,
-    races::the_index_agrees_with_the_entries_after_a_race,
-    races::nobody_sees_an_older_state_after_a_newer_one,
+// What every store promises.
+stores_keep! {
+    every: [
+        memory
+        disk_sync_always
+        disk_sync_interval
+        disk_sync_never
+        disk_shared
+        disk_guarded
+    ]
+    {
+        laws::load_answers_none_for_absent_and_expired_alike,
+        laws::what_was_written_comes_back_whole,
+        laws::a_deadline_holds_at_the_millisecond_it_names,
+        laws::create_never_overwrites_a_live_entry,
+        laws::create_takes_the_place_of_an_expired_entry,
+        laws::replace_writes_only_over_the_version_it_was_given,
+        laws::a_version_does_not_fit_an_entry_made_anew,
+        laws::replace_after_delete_is_gone,
+        laws::replace_of_an_expired_entry_is_gone,
+        laws::touch_moves_the_deadline_and_keeps_the_version,
+        laws::touch_does_not_resurrect,
+        laws::delete_of_an_absent_entry_succeeds,
+        laws::what_was_seen_expired_stays_so_when_the_clock_steps_back,
+        laws::no_clock_value_is_too_strange,
+        laws::an_entry_that_is_too_large_is_refused_and_changes_nothing,
+        races::parallel_increments_sum_up,
+        races::only_one_of_parallel_creates_wins,
+        races::destroy_racing_writes_revives_nothing,
+        races::nobody_sees_an_older_state_after_a_newer_one,
+    }
+}
+
+// The stores with an owner index.
+stores_keep! {
+    listing: [
+        memory
+        disk_sync_always
+        disk_sync_interval
+        disk_sync_never
+        disk_shared
+        disk_guarded
+    ]
+    {
+        laws::the_index_lists_only_live_keys,
+        laws::the_index_follows_a_change_of_owner,
+        races::the_index_agrees_with_the_entries_after_a_race,
+    }
+}
+
+// The stores whose expired entries we remove; others have a time to live of their own.
+stores_keep! {
+    sweeping: [
+        memory
+        disk_sync_always
+        disk_sync_interval
+        disk_sync_never
+        disk_shared
+        disk_guarded
+    ]
+    {
+        laws::sweep_removes_what_has_expired_up_to_its_limit,
+        laws::sweep_goes_by_the_newest_deadline,
+    }
 }
