@@ -1,5 +1,7 @@
-//! A time limit around a store that may wait: no request hangs because a disk or a network does.
+//! A time limit and a breaker around a store that may wait: no request hangs because a disk or a network does, and one
+//! that is dead is not asked again by every request.
 
+use super::breaker::Breaker;
 use super::{Entry, Index, Scan, Store, StoreError, Version, Written};
 use crate::clock::Timestamp;
 use crate::session::{OwnerKey, StoreKey};
@@ -11,24 +13,38 @@ use std::time::Duration;
 ///
 /// A write that was given up may still take place. The limit works where the inner store waits, not where it computes;
 /// a store in memory needs no guard.
+///
+/// After several failures in a row, and half a second without success, calls fail at once with
+/// [`StoreError::Unavailable`] for a pause; then one call tries. The pause grows from 100 ms to five seconds, and ends
+/// with the first success.
 #[derive(Debug)]
 pub struct Guarded {
     inner: Arc<dyn Store>,
     store: &'static str,
     limit: Duration,
+    breaker: Breaker,
 }
 
 impl Guarded {
     /// Gives each call to `inner` at most `limit`; `store` is its name in errors.
     #[must_use]
     pub fn new(inner: Arc<dyn Store>, store: &'static str, limit: Duration) -> Self {
-        Self { inner, store, limit }
+        Self { inner, store, limit, breaker: Breaker::new(store) }
     }
 
     async fn in_time<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        let Ok(answer) = tokio::time::timeout(self.limit, call).await else {
-            return Err(StoreError::TimedOut { store: self.store, limit: self.limit });
+        let refused = |source| StoreError::Unavailable { store: self.store, source: Box::new(source) };
+        let leave = self.breaker.admit().map_err(refused)?;
+        let answer = match tokio::time::timeout(self.limit, call).await {
+            Ok(answer) => answer,
+            Err(_) => Err(StoreError::TimedOut { store: self.store, limit: self.limit }),
         };
+        match &answer {
+            Ok(_) | Err(StoreError::Full { .. } | StoreError::TooLarge { .. }) => leave.succeeded(),
+            Err(StoreError::Unavailable { .. } | StoreError::Lost { .. } | StoreError::TimedOut { .. }) => {
+                leave.failed();
+            }
+        }
         answer
     }
 }
@@ -141,6 +157,10 @@ mod tests {
         }
     }
 
+    fn guard(limit: Duration) -> Guarded {
+        Guarded::new(Arc::new(Hanging), "disk", limit)
+    }
+
     fn check<T>(answer: Result<T, StoreError>) {
         let error = answer.err().expect("a store that hangs has no answer");
         assert_eq!(error.to_string(), "disk store did not answer within 1ms");
@@ -148,17 +168,18 @@ mod tests {
 
     #[tokio::test]
     async fn no_call_waits_longer_than_its_limit() {
-        // ST4
-        let store = Guarded::new(Arc::new(Hanging), "disk", Duration::from_millis(1));
+        // ST4; each on a guard of its own, which has not seen the others fail.
+        let store = || guard(Duration::from_millis(1));
         let (key, now) = (StoreKey::from_bytes([1; 32]), Timestamp::from_millis(1));
         let entry = Entry { bytes: Bytes::new(), deadline: now, owner: None };
-        check(store.load(&key, now).await);
-        check(store.create(&key, entry.clone(), now).await);
-        check(store.replace(&key, entry, Version(1), now).await);
-        check(store.touch(&key, now, now).await);
-        check(store.delete(&key).await);
-        check(store.sweep(now, 1).await);
+        check(store().load(&key, now).await);
+        check(store().peek(&key, now).await);
+        check(store().create(&key, entry.clone(), now).await);
+        check(store().replace(&key, entry, Version(1), now).await);
+        check(store().touch(&key, now, now).await);
+        check(store().delete(&key).await);
+        check(store().sweep(now, 1).await);
         let owner = OwnerKey::new("main", "ann");
-        check(store.index().expect("the inner store has one").keys_of(&owner, now).await);
+        check(store().index().expect("the inner store has one").keys_of(&owner, now).await);
     }
 }

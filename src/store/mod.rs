@@ -15,6 +15,7 @@
 //! 9. [`Store::peek`] may answer with a copy, never older than the store states; `load` never does.
 //! 10. A walk by [`Scan`] sees every entry that lives through all of it.
 
+mod breaker;
 mod digest;
 pub mod disk;
 pub mod guarded;
