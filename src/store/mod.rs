@@ -18,9 +18,11 @@
 mod breaker;
 mod digest;
 pub mod disk;
+mod generations;
 pub mod guarded;
 pub mod memcached;
 pub mod memory;
+pub mod near;
 pub mod postgres;
 pub mod redis;
 

@@ -13,19 +13,15 @@
 
 use super::writer::{Change, Failure};
 use crate::session::StoreKey;
-use crate::store::digest::ByDigest;
+use crate::store::generations::{Cost, Generations};
 use crate::store::{Entry, Version};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The most that the cache holds.
 const CAPACITY: usize = 64 << 20;
 const STRIPES: usize = 64;
-
-/// Half of a stripe: when the young half is full it becomes the old one, and the old one is dropped.
-const GENERATION: usize = CAPACITY / STRIPES / 2;
 
 /// What an entry costs beside its bytes.
 const OVERHEAD: usize = 300;
@@ -35,19 +31,12 @@ type Found = (Entry, Version);
 /// The cache; off until [`HotEntries::turn_on`].
 pub(super) struct HotEntries {
     on: AtomicBool,
-    stripes: Box<[Mutex<Stripe>]>,
-}
-
-#[derive(Default)]
-struct Stripe {
-    young: HashMap<StoreKey, Found, ByDigest>,
-    young_bytes: usize,
-    old: HashMap<StoreKey, Found, ByDigest>,
+    stripes: Box<[Mutex<Generations<Found>>]>,
 }
 
 impl Default for HotEntries {
     fn default() -> Self {
-        Self { on: AtomicBool::new(false), stripes: (0..STRIPES).map(|_| Mutex::default()).collect() }
+        Self { on: AtomicBool::new(false), stripes: (0..STRIPES).map(|_| stripe()).collect() }
     }
 }
 
@@ -63,14 +52,14 @@ impl HotEntries {
         }
         let mut stripe = self.stripe_of(key).lock();
         if let Some(found) = stripe.get(key) {
-            return Ok(Some(found));
+            return Ok(Some(found.clone()));
         }
         let found = read()?;
         // Asked again, under the lock: after `turn_off` has passed this stripe nothing may come in.
         if let Some(found) = &found
             && self.is_on()
         {
-            stripe.put(key, found.clone());
+            stripe.put(*key, found.clone());
         }
         Ok(found)
     }
@@ -86,11 +75,11 @@ impl HotEntries {
                 Change::Put(entry, version) => {
                     // Copied, because the caller's bytes may be a small part of a large buffer.
                     let entry = Entry { bytes: Bytes::copy_from_slice(&entry.bytes), ..entry };
-                    stripe.put(&key, (entry, version));
+                    stripe.put(key, (entry, version));
                 }
                 Change::Moved(deadline) => {
-                    if let Some((entry, version)) = stripe.get(&key) {
-                        stripe.put(&key, (Entry { deadline, ..entry }, version));
+                    if let Some((entry, _)) = stripe.get(&key) {
+                        entry.deadline = deadline;
                     }
                 }
                 Change::Gone => stripe.remove(&key),
@@ -114,7 +103,7 @@ impl HotEntries {
     pub(super) fn turn_off(&self) {
         self.on.store(false, Ordering::SeqCst);
         for stripe in &self.stripes {
-            *stripe.lock() = Stripe::default();
+            stripe.lock().clear();
         }
     }
 
@@ -122,47 +111,21 @@ impl HotEntries {
         self.on.load(Ordering::SeqCst)
     }
 
-    fn stripe_of(&self, key: &StoreKey) -> &Mutex<Stripe> {
+    fn stripe_of(&self, key: &StoreKey) -> &Mutex<Generations<Found>> {
         let [.., last] = key.as_bytes();
         &self.stripes[usize::from(*last) % STRIPES]
     }
 }
 
-impl Stripe {
-    fn get(&mut self, key: &StoreKey) -> Option<Found> {
-        if let Some(found) = self.young.get(key) {
-            return Some(found.clone());
-        }
-        let found = self.old.remove(key)?;
-        self.put(key, found.clone());
-        Some(found)
-    }
-
-    fn put(&mut self, key: &StoreKey, found: Found) {
-        self.remove(key);
-        let cost = cost(&found);
-        // One that fills a good part of a generation would push out hundreds.
-        if cost > GENERATION / 4 {
-            return;
-        }
-        if self.young_bytes + cost > GENERATION {
-            self.old = std::mem::take(&mut self.young);
-            self.young_bytes = 0;
-        }
-        self.young_bytes += cost;
-        self.young.insert(*key, found);
-    }
-
-    fn remove(&mut self, key: &StoreKey) {
-        if let Some(found) = self.young.remove(key) {
-            self.young_bytes -= cost(&found);
-        }
-        self.old.remove(key);
-    }
+/// An empty stripe.
+fn stripe() -> Mutex<Generations<Found>> {
+    Mutex::new(Generations::new(CAPACITY / STRIPES))
 }
 
-fn cost((entry, _): &Found) -> usize {
-    entry.bytes.len() + OVERHEAD
+impl Cost for Found {
+    fn cost(&self) -> usize {
+        self.0.bytes.len() + OVERHEAD
+    }
 }
 
 #[cfg(test)]
@@ -227,29 +190,5 @@ mod tests {
         hot.read(&key(3), || Ok(Some(found(10)))).unwrap();
         hot.turn_on();
         assert!((1..=3).all(|n| !has(&hot, &key(n))));
-    }
-
-    #[test]
-    fn it_is_bounded_and_keeps_what_is_used() {
-        // ST4
-        let hot = HotEntries::default();
-        hot.turn_on();
-        for n in 0..10_000 {
-            hot.apply(vec![(key(n), Change::Put(found(700).0, Version(1)))]);
-            assert!(has(&hot, &key(0)));
-        }
-        let stripe = hot.stripe_of(&key(0)).lock();
-        let bytes = |half: &HashMap<_, Found, _>| half.values().map(cost).sum::<usize>();
-        assert_eq!(bytes(&stripe.young), stripe.young_bytes);
-        assert!(bytes(&stripe.young) <= GENERATION && bytes(&stripe.old) <= GENERATION);
-        assert!(stripe.young.len() + stripe.old.len() > 500);
-    }
-
-    #[test]
-    fn a_giant_is_not_kept() {
-        let hot = HotEntries::default();
-        hot.turn_on();
-        hot.apply(vec![(key(1), Change::Put(found(GENERATION / 4).0, Version(1)))]);
-        assert!(!has(&hot, &key(1)));
     }
 }
