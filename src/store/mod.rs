@@ -16,6 +16,8 @@
 //! 10. A walk by [`Scan`] sees every entry that lives through all of it.
 
 mod breaker;
+pub mod copy;
+mod cursor;
 mod digest;
 pub mod disk;
 mod generations;

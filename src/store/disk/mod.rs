@@ -7,6 +7,7 @@
 //! * `readers`: read-only connections; a read of a cached page takes microseconds, so it happens where it is needed.
 //! * `hot`: entries in memory in front of them, exact at any moment.
 //! * `sole`: whether another process uses the file; if so, `hot` is off.
+//! * `walk`: the walk over all entries, for moving them to another store.
 //!
 //! Two processes may use one file, as an old and a new proxy do during an upgrade.
 
@@ -16,13 +17,14 @@ mod readers;
 mod schema;
 mod sole;
 mod statements;
+mod walk;
 mod writer;
 
 pub use schema::OpenError;
 
 use crate::clock::Timestamp;
 use crate::session::{OwnerKey, StoreKey};
-use crate::store::{Entry, Index, Store, StoreError, Version, Written};
+use crate::store::{Entry, Index, Scan, Store, StoreError, Version, Written};
 use async_trait::async_trait;
 use hot::HotEntries;
 use readers::Readers;
@@ -174,6 +176,10 @@ impl Store for DiskStore {
     }
 
     fn index(&self) -> Option<&dyn Index> {
+        Some(self)
+    }
+
+    fn scan(&self) -> Option<&dyn Scan> {
         Some(self)
     }
 

@@ -21,6 +21,24 @@ pub(super) fn keys_of(db: &Connection, owner: &OwnerKey, now: Timestamp) -> Resu
     select.query_map(params![owner.as_bytes(), to_sql(now)], read_key)?.collect()
 }
 
+/// Up to `limit` entries behind the key `from`, expired or not, in the order of their keys.
+pub(super) fn page(db: &Connection, from: Option<&StoreKey>, limit: usize) -> Result<Vec<(StoreKey, Entry)>> {
+    let mut select = db.prepare_cached(
+        "SELECT version, deadline, owner, bytes, key FROM sessions WHERE key > ?1 ORDER BY key LIMIT ?2",
+    )?;
+    // No key is as short as the empty one, which comes before all others.
+    let from: &[u8] = from.map_or(&[], |key| key.as_bytes());
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let read = |row: &Row<'_>| Ok((StoreKey::from_bytes(row.get(4)?), read_entry(row)?.0));
+    select.query_map(params![from, limit], read)?.collect()
+}
+
+/// How many entries there are, expired ones included.
+pub(super) fn count(db: &Connection) -> Result<u64> {
+    let count: i64 = db.prepare_cached("SELECT count(*) FROM sessions")?.query_row([], |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
 /// Versions begin at random and count on from there, so that none fits an entry that was made anew under its key; a
 /// stored counter would cost every commit another page.
 pub(super) fn create(

@@ -7,11 +7,12 @@
 mod deadlines;
 mod owners;
 mod room;
+mod walk;
 
 use crate::clock::Timestamp;
 use crate::session::{OwnerKey, StoreKey};
 use crate::store::digest::ByDigest;
-use crate::store::{Entry, Index, Store, StoreError, Version, Written};
+use crate::store::{Entry, Index, Scan, Store, StoreError, Version, Written};
 use async_trait::async_trait;
 use bytes::Bytes;
 use dashmap::DashMap;
@@ -320,6 +321,10 @@ impl Store for MemoryStore {
     }
 
     fn index(&self) -> Option<&dyn Index> {
+        Some(self)
+    }
+
+    fn scan(&self) -> Option<&dyn Scan> {
         Some(self)
     }
 
