@@ -24,6 +24,7 @@ mod generations;
 pub mod guarded;
 pub mod memcached;
 pub mod memory;
+pub mod moving;
 pub mod near;
 pub mod postgres;
 pub mod redis;
