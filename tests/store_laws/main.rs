@@ -3,13 +3,19 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
 mod bounds;
+mod breaking;
+mod copies;
 mod file;
+mod interleaving;
 mod laws;
+mod moves;
+mod near;
 mod processes;
 mod races;
 #[path = "../servers/mod.rs"]
 mod servers;
 mod support;
+mod walks;
 
 /// One module of tests for each store, in a module for each set of laws. A law that is missing here is dead code, which
 /// the build refuses.
@@ -41,6 +47,9 @@ stores_keep! {
         disk_sync_never
         disk_shared
         disk_guarded
+        near_memory
+        moving_memory
+        moving_from_old
     ]
     {
         laws::load_answers_none_for_absent_and_expired_alike,
@@ -74,6 +83,9 @@ stores_keep! {
         disk_sync_never
         disk_shared
         disk_guarded
+        near_memory
+        moving_memory
+        moving_from_old
     ]
     {
         laws::the_index_lists_only_live_keys,
@@ -91,9 +103,30 @@ stores_keep! {
         disk_sync_never
         disk_shared
         disk_guarded
+        near_memory
+        moving_memory
     ]
     {
         laws::sweep_removes_what_has_expired_up_to_its_limit,
         laws::sweep_goes_by_the_newest_deadline,
+    }
+}
+
+// The stores that can be walked.
+stores_keep! {
+    walking: [
+        memory
+        disk_sync_never
+        disk_shared
+        disk_guarded
+        near_memory
+    ]
+    {
+        walks::a_walk_sees_every_live_entry_and_no_expired_one,
+        walks::a_walk_sees_what_lives_through_all_of_it,
+        walks::a_place_that_is_none_is_an_error,
+        copies::a_copy_moves_every_live_entry_and_overwrites_nothing,
+        copies::a_copy_that_is_killed_goes_on_where_it_stopped,
+        copies::a_copy_under_load_loses_nothing_and_revives_nothing,
     }
 }

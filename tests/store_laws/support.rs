@@ -1,11 +1,14 @@
 //! What the tests of all stores share.
 
+use crate::moves::FromOld;
 use bytes::Bytes;
 use cloakroom::clock::Timestamp;
 use cloakroom::session::{OwnerKey, StoreKey};
 use cloakroom::store::disk::{DiskOptions, DiskStore, Sync};
 use cloakroom::store::guarded::Guarded;
 use cloakroom::store::memory::{MemoryLimits, MemoryStore};
+use cloakroom::store::moving::Moving;
+use cloakroom::store::near::{Near, NearOptions};
 use cloakroom::store::{Entry, Store, Version, Written};
 use std::path::Path;
 use std::sync::Arc;
@@ -23,7 +26,7 @@ impl Fixture {
     pub fn memory() -> Self {
         // Small enough that an oversized entry is easy to make.
         let limits = MemoryLimits { max_entries: 100_000, max_bytes: 8 << 20 };
-        Self { store: Arc::new(MemoryStore::new(limits)), _second: None, _directory: None }
+        Self::alone(MemoryStore::new(limits))
     }
 
     pub fn disk_sync_always() -> Self {
@@ -47,6 +50,27 @@ impl Fixture {
         let disk = Self::disk(Sync::Never, false);
         let guarded = Guarded::new(disk.store(), "disk", Duration::from_secs(20));
         Self { store: Arc::new(guarded), ..disk }
+    }
+
+    /// Its copies are good for a day.
+    pub fn near_memory() -> Self {
+        let day = Duration::from_secs(86_400);
+        let options = NearOptions { fresh: day, recall: day, max_bytes: 8 << 20 };
+        Self::alone(Near::new(Self::memory().store(), options))
+    }
+
+    /// Both stores are empty.
+    pub fn moving_memory() -> Self {
+        Self::alone(Moving::new(Self::memory().store(), Self::memory().store()))
+    }
+
+    /// Every session was made in the old store.
+    pub fn moving_from_old() -> Self {
+        Self::alone(FromOld::new(Self::memory().store(), Self::memory().store()))
+    }
+
+    fn alone(store: impl Store) -> Self {
+        Self { store: Arc::new(store), _second: None, _directory: None }
     }
 
     fn disk(sync: Sync, shared: bool) -> Self {
