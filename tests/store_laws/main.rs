@@ -8,6 +8,7 @@ mod copies;
 mod file;
 mod interleaving;
 mod cuts;
+mod full;
 mod growth;
 mod kills;
 mod laws;

@@ -3,6 +3,7 @@
 //! The test binary runs itself as the other process. A writing child says on its standard output what was acknowledged;
 //! the parent compares that with what it finds in the file.
 
+use crate::full::{Way, live_through};
 use crate::support::{NOW, create, entry, key, keys_of, open_disk, owned, text};
 use cloakroom::store::disk::{DiskStore, Sync};
 use cloakroom::store::{Store, Written};
@@ -31,7 +32,8 @@ fn other(writer: u64, count: u64) -> u64 {
     (writer + 1) * 1_000_000_000 + count
 }
 
-fn child(task: &str, directory: &Path, mode: usize) -> Command {
+/// This program as another process with a task.
+pub fn child(task: &str, directory: &Path, mode: usize) -> Command {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child
         .args(["--exact", "processes::the_child_does_its_task", "--nocapture"])
@@ -46,6 +48,9 @@ fn child(task: &str, directory: &Path, mode: usize) -> Command {
 async fn the_child_does_its_task() {
     let Ok(task) = std::env::var(TASK) else { return };
     let directory = PathBuf::from(std::env::var_os(DIRECTORY).unwrap());
+    if let Some(way) = Way::of_task(&task) {
+        return live_through(way, &directory).await;
+    }
     let mode: usize = std::env::var(SYNC).unwrap().parse().unwrap();
     let store: Arc<dyn Store> = Arc::new(open_disk(&directory, MODES[mode]));
     let Ok(first) = task.parse() else {

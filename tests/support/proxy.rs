@@ -1,6 +1,7 @@
 //! The real binary, with a configuration of the test's own.
 
 use super::LIMIT;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
@@ -64,8 +65,9 @@ impl Proxy {
         let path = self.path("cloakroom.toml");
         let config = format!("{}\n{listener}", config.replace("@web", &address.to_string()));
         fs::write(&path, config).expect("a file in the test's own directory");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_cloakroom"))
-            .args(["run", "-c"])
+        // Past a limit for its files a write shall fail; the signal would end the process.
+        let mut child = Command::new("sh")
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_cloakroom"), "run", "-c"])
             .arg(&path)
             .env_remove("RUST_LOG")
             .current_dir(self.dir.path())
@@ -164,6 +166,15 @@ impl Proxy {
     /// Whether the process lives.
     pub fn is_alive(&self) -> bool {
         lock(&self.running).as_mut().is_some_and(|running| matches!(running.child.try_wait(), Ok(None)))
+    }
+
+    /// Lets no file of it grow beyond this size from now on, as on a full disk; `None` ends that.
+    pub fn limit_files(&self, size: Option<u64>) {
+        let running = lock(&self.running);
+        let child = &running.as_ref().expect("a running proxy").child;
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let maximum = getrlimit(Resource::Fsize).maximum;
+        prlimit(pid, Resource::Fsize, Rlimit { current: size.or(maximum), maximum }).expect("its own child");
     }
 
     /// Sends it a signal.

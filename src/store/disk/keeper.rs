@@ -26,6 +26,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// How often a process that shares the file looks whether it is alone by now.
 const ALONE_EVERY: Duration = Duration::from_secs(1);
 
+/// How often a process on a full disk tries to make room for itself.
+const ROOM_EVERY: Duration = Duration::from_secs(1);
+
 /// With [`Sync::Interval`]: how old an unsynced write may get. With a tick and the sync itself it stays under a second.
 const SYNC_AFTER: Duration = Duration::from_millis(750);
 
@@ -42,6 +45,7 @@ pub(super) struct Keeper {
     seen: i64,
     next_look: Instant,
     next_try: Instant,
+    next_room: Instant,
     sole: Sole,
 }
 
@@ -57,8 +61,9 @@ impl Keeper {
         };
         let now = Instant::now();
         let path = path.to_owned();
+        let (next_look, next_try, next_room) = (now, now, now);
         let mut keeper =
-            Self { db, path, hot, log, unsynced_since: None, seen: 0, next_look: now, next_try: now, sole };
+            Self { db, path, hot, log, unsynced_since: None, seen: 0, next_look, next_try, next_room, sole };
         keeper.use_hot_entries();
         Ok(keeper)
     }
@@ -93,10 +98,24 @@ impl Keeper {
             Ok(()) => self.hot.apply(effects.changes),
             Err(_) => self.hot.forget(&effects.changes),
         }
+        if outcome.as_ref().is_err_and(Failure::is_full) {
+            self.make_room();
+        }
         for reply in replies {
             reply(outcome.clone());
         }
         synced
+    }
+
+    /// On a full disk: moves the pages of the log into the database, so that the next write starts at the log's beginning
+    /// and needs no new room. Deletions and sweeps make room that way; where the database would have to grow, it fails.
+    fn make_room(&mut self) {
+        let now = Instant::now();
+        if now >= self.next_room {
+            self.next_room = now + ROOM_EVERY;
+            // What cannot be moved stays in the log, whole.
+            let _ = self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        }
     }
 
     fn sync_as_promised(&mut self, now: bool) -> Result<(), Failure> {

@@ -95,11 +95,15 @@ impl DiskStore {
         &self,
         work: impl FnOnce(&rusqlite::Connection, &mut Effects) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.writer.write(work).await.map_err(unavailable)
+        self.writer.write(work).await.map_err(no_answer)
     }
 }
 
-fn unavailable(failure: Failure) -> StoreError {
+/// Why there is no answer. A full disk is told apart: nothing is broken, and it passes.
+fn no_answer(failure: Failure) -> StoreError {
+    if failure.is_full() {
+        return StoreError::Full { store: NAME, limit: "no space is left on its disk".to_owned() };
+    }
     StoreError::Unavailable { store: NAME, source: Box::new(failure) }
 }
 
@@ -122,14 +126,18 @@ impl Store for DiskStore {
     /// Reads in the caller's task; only an entry that has expired goes through the writer, which removes it, so that
     /// a clock that steps back does not revive it (SL13).
     async fn load(&self, key: &StoreKey, now: Timestamp) -> Result<Option<(Entry, Version)>, StoreError> {
-        self.writer.check_alive().map_err(unavailable)?;
+        self.writer.check_alive().map_err(no_answer)?;
         let read = || self.readers.read(|db| statements::find(db, key));
-        let found = self.hot.read(key, read).map_err(unavailable)?;
+        let found = self.hot.read(key, read).map_err(no_answer)?;
         if found.as_ref().is_none_or(|(entry, _)| !entry.deadline.has_passed(now)) {
             return Ok(found);
         }
         let key = *key;
-        self.write(move |db, effects| statements::expire(db, &key, now, effects)).await
+        match self.write(move |db, effects| statements::expire(db, &key, now, effects)).await {
+            // It has expired, though there is no room to write that down.
+            Err(StoreError::Full { .. }) => Ok(None),
+            answer => answer,
+        }
     }
 
     async fn create(&self, key: &StoreKey, entry: Entry, now: Timestamp) -> Result<Written, StoreError> {
@@ -201,7 +209,7 @@ impl Store for DiskStore {
 #[async_trait]
 impl Index for DiskStore {
     async fn keys_of(&self, owner: &OwnerKey, now: Timestamp) -> Result<Vec<StoreKey>, StoreError> {
-        self.writer.check_alive().map_err(unavailable)?;
-        self.readers.read(|db| statements::keys_of(db, owner, now)).map_err(unavailable)
+        self.writer.check_alive().map_err(no_answer)?;
+        self.readers.read(|db| statements::keys_of(db, owner, now)).map_err(no_answer)
     }
 }

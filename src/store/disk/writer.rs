@@ -7,7 +7,7 @@ use super::schema::OpenError;
 use crate::clock::Timestamp;
 use crate::session::StoreKey;
 use crate::store::{Entry, Version};
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -40,6 +40,13 @@ pub(super) enum Failure {
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
         Self::Engine(Arc::new(error))
+    }
+}
+
+impl Failure {
+    /// Whether there was no room on the disk.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self, Self::Engine(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull))
     }
 }
 
