@@ -73,17 +73,22 @@ pub(super) fn replace(
     now: Timestamp,
     effects: &mut Effects,
 ) -> Result<Written> {
-    let mut update = db.prepare_cached(
-        "UPDATE sessions SET version = version + 1, deadline = ?2, owner = ?3, bytes = ?4
+    // What is set is written into its index again, though it be the same: nearly always the owner stays.
+    const SAME_OWNER: &str = "UPDATE sessions SET version = version + 1, deadline = ?2, bytes = ?4
+         WHERE key = ?1 AND version = ?5 AND deadline >= ?6 AND owner IS ?3
+         RETURNING version";
+    const OTHER_OWNER: &str = "UPDATE sessions SET version = version + 1, deadline = ?2, owner = ?3, bytes = ?4
          WHERE key = ?1 AND version = ?5 AND deadline >= ?6
-         RETURNING version",
-    )?;
+         RETURNING version";
     let owner = entry.owner.as_ref().map(OwnerKey::as_bytes);
     let expected = expected.0.cast_signed();
-    let values = params![key.as_bytes(), to_sql(entry.deadline), owner, &entry.bytes[..], expected, to_sql(now)];
-    if let Some(version) = update.query_row(values, read_version).optional()? {
-        effects.push(*key, Change::Put(entry, version));
-        return Ok(Written::Done(version));
+    for statement in [SAME_OWNER, OTHER_OWNER] {
+        let mut update = db.prepare_cached(statement)?;
+        let values = params![key.as_bytes(), to_sql(entry.deadline), owner, &entry.bytes[..], expected, to_sql(now)];
+        if let Some(version) = update.query_row(values, read_version).optional()? {
+            effects.push(*key, Change::Put(entry, version));
+            return Ok(Written::Done(version));
+        }
     }
     match expire(db, key, now, effects)? {
         Some(_) => Ok(Written::Conflict),
