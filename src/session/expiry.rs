@@ -34,6 +34,12 @@ impl Expiry {
         started_at.after(wish.unwrap_or(self.absolute))
     }
 
+    /// How long a session may last at most, with the longest wish that is granted.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        self.absolute.max(self.max_absolute)
+    }
+
     /// The deadline of a record that is active `now`.
     #[must_use]
     pub fn deadline(&self, record: &Record, now: Timestamp) -> Timestamp {

@@ -89,6 +89,16 @@ impl StoreKey {
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// A key of something that is no session: no label begins like another, so no two of them meet.
+    fn labelled(label: &[u8], policy: &[u8], rest: &[u8]) -> Self {
+        let mut digest = Sha256::new();
+        digest.update(label);
+        digest.update((policy.len() as u64).to_be_bytes());
+        digest.update(policy);
+        digest.update(rest);
+        Self(digest.finalize().into())
+    }
 }
 
 impl fmt::Debug for StoreKey {
@@ -124,6 +134,20 @@ impl OwnerKey {
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+impl OwnerKey {
+    /// Where the roster of this owner lies, where the owner may have so many sessions at a time.
+    #[must_use]
+    pub fn roster_key(&self) -> StoreKey {
+        StoreKey::labelled(b"cloakroom roster key 1", b"", &self.0)
+    }
+
+    /// Where it is remembered that this owner ended sessions that browsers keep.
+    #[must_use]
+    pub fn ended_key(&self) -> StoreKey {
+        StoreKey::labelled(b"cloakroom ended owner key 1", b"", &self.0)
     }
 }
 
@@ -167,6 +191,14 @@ impl Lineage {
     }
 }
 
+impl Lineage {
+    /// Where it is remembered that this session has ended, in a policy whose sessions browsers keep.
+    #[must_use]
+    pub fn ended_key(&self, policy: &str) -> StoreKey {
+        StoreKey::labelled(b"cloakroom ended lineage key 1", policy.as_bytes(), &self.0)
+    }
+}
+
 impl fmt::Display for Lineage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.as_text())
@@ -197,6 +229,19 @@ mod tests {
     #[test]
     fn owners_of_two_policies_are_strangers() {
         assert_ne!(OwnerKey::new("a", "bc"), OwnerKey::new("ab", "c"));
+    }
+
+    #[test]
+    fn what_is_kept_about_an_owner_or_a_lineage_lies_under_keys_of_its_own() {
+        let (owner, lineage) = (OwnerKey::new("main", "ada"), Lineage::from_bytes([7; 12]));
+        let keys = [owner.roster_key(), owner.ended_key(), lineage.ended_key("main"), lineage.ended_key("other")];
+        let distinct: std::collections::BTreeSet<StoreKey> = keys.into();
+        assert_eq!(distinct.len(), keys.len());
+        // They outlive a release: these values may never change.
+        let digest = |parts: &[&[u8]]| StoreKey(Sha256::digest(parts.concat()).into());
+        assert_eq!(keys[0], digest(&[b"cloakroom roster key 1", &[0; 8], owner.as_bytes()]));
+        assert_eq!(keys[1], digest(&[b"cloakroom ended owner key 1", &[0; 8], owner.as_bytes()]));
+        assert_eq!(keys[2], digest(&[b"cloakroom ended lineage key 1", &4_u64.to_be_bytes(), b"main", &[7; 12]]));
     }
 
     #[test]

@@ -9,6 +9,8 @@ mod id;
 mod name;
 mod plan;
 mod record;
+mod revocation;
+mod roster;
 mod view;
 
 pub use apply::{CookieChoices, Limits};
@@ -20,6 +22,8 @@ pub use id::{ID_LEN, Lineage, NoRandomness, OwnerKey, SessionId, StoreKey, rando
 pub use name::{Flash, MAX_NAME_LEN, Name, Owner, Value};
 pub use plan::{Chance, Draft, Farewell, Plan, Reading, Rules, Shown, Situation, Step, plan};
 pub use record::{Mark, Record};
+pub use revocation::{ENDED, EndedOwner};
+pub use roster::{Roster, Seat};
 pub use view::{FlashItem, Head, Item, Stored, Unreadable, View, encode, encode_alias, encode_tombstone};
 
 use crate::clock::Timestamp;

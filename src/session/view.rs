@@ -33,7 +33,7 @@ const VALUE_DEADLINE: u8 = 2;
 
 /// The bytes are no record of a version we know; whoever wrote them, it was not this program (ST5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the stored bytes are not a session record")]
+#[error("the stored bytes are not what we write")]
 pub struct Unreadable;
 
 /// What the bytes under a store key turn out to be.
