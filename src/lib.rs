@@ -17,7 +17,8 @@
 //! * *ticket*: the cookie of a session in a store. *token*: the cookie that is the session itself.
 //! * *batch*: what one response asks of one session; applied whole or not at all. *refusal*: why not.
 //! * *deadline*: when something is no more. *version*: counts the writes of one store entry, for compare-and-swap.
-//! * *owner*: whom a session belongs to since `X-Session-Login`.
+//! * *owner*: whom a session belongs to since `X-Session-Login`. *roster*: the list of an owner's sessions,
+//!   where there may be only so many at a time; each has a *seat* on it.
 //! * *key ring*: the operator's keys; the first seals, all open.
 //! * *budget*: how much of a session one request may carry; a property of the backend's *profile*.
 //! * *snapshot*: the configuration as one request sees it.

@@ -27,7 +27,7 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) fn snapshot(config: &Config, stores: &Stores, ring: &Arc<KeyRing>) -> Result<Snapshot, StartError> {
     let policies = config.policies.iter().map(|policy| {
         let custody = match &policy.options.keep {
-            Keep::Browser(protection) => Custody::Browser((*protection).into()),
+            Keep::Browser(protection) => Custody::Browser { mode: (*protection).into(), revoked: None },
             Keep::Store(name) => {
                 let store = stores.iter().find(|(opened, _)| opened == name).map(|(_, store)| Arc::clone(store));
                 let unknown = || StartError::Store { store: name.clone(), source: "it is not configured".into() };

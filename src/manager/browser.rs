@@ -1,47 +1,114 @@
 //! Sessions in the visitor's own cookie: no store, no compare-and-swap; of two parallel answers the later one wins.
 
 use super::cookies::attributes;
+use super::newest::Read;
+use super::revocation::Endings;
 use super::{CommitError, Committed, Event, Origin, Session, SessionManager, Task, record_of};
 use crate::clock::Timestamp;
 use crate::codec::{OpenedToken, TokenMode, seal_token};
 use crate::cookie::Attributes;
-use crate::session::{Head, Plan, Record, Refusal, Refused, Situation, Snapshot, Step, View, plan};
+use crate::session::{Head, Plan, Record, Refusal, Refused, Scope, Situation, Snapshot, Step, View, plan};
+use crate::store::Store;
 
 impl SessionManager {
     /// The session of a token that verified; `None` when its time is over or it cannot be read.
     pub(super) fn carried(&self, token: OpenedToken, now: Timestamp) -> Option<Snapshot> {
         let head = Head::parse(&token.record).ok()?;
-        let end = self.options.expiry.absolute_deadline(head.started_at, head.absolute);
-        let alive = !token.deadline.has_passed(now) && !end.has_passed(now);
+        let alive = !token.deadline.has_passed(now) && !self.is_over(&head, now);
         alive.then_some(Snapshot { bytes: token.record, deadline: token.deadline })
     }
 
-    pub(super) fn commit_to_browser(&self, mode: TokenMode, task: Task<'_>) -> Result<Committed, CommitError> {
-        let Task { session, now, .. } = task;
-        let record = session.snapshot.as_ref().and_then(|snapshot| record_of(&snapshot.bytes).ok());
-        let deadline = session.snapshot.as_ref().map(|snapshot| snapshot.deadline);
+    /// Applies a batch to the session that came with the request.
+    ///
+    /// With a memory for ended sessions, what writes is decided on a session that still lives by now: an answer that was
+    /// under way when the session ended elsewhere hands out no cookie. Endings are made before the cookies leave, so a
+    /// logout that did not take place does not look like one.
+    pub(super) async fn commit_to_browser(
+        &self,
+        mode: TokenMode,
+        revoked: Option<&dyn Store>,
+        task: Task<'_>,
+    ) -> Result<Committed, CommitError> {
+        let endings = revoked.map(|store| self.endings(store, task.now));
+        let mut task = task;
+        if let (Some(endings), Some(owner)) = (&endings, &task.batch.login) {
+            task.now = endings.moment_of_login(owner).await?;
+        }
+        let mut record = task.session.snapshot.as_ref().and_then(|snapshot| record_of(&snapshot.bytes).ok());
+        let mut plan = self.plan_for_browser(record.as_ref(), task)?;
+        let is_quiet = matches!(plan, Plan { step: Step::Nothing, owners: None });
+        if let (Some(endings), Some(snapshot), false) = (&endings, &task.session.snapshot, is_quiet)
+            && endings.cover(snapshot, Read::Newest).await?
+        {
+            record = None;
+            plan = self.plan_for_browser(None, task)?;
+        }
+        let committed = self.tokens(mode, plan.step.clone(), record.as_ref(), task)?;
+        self.note_ended(endings.as_ref(), &plan, record.as_ref(), task).await?;
+        Ok(committed)
+    }
+
+    fn plan_for_browser(&self, record: Option<&Record>, task: Task<'_>) -> Result<Plan, CommitError> {
+        let deadline = task.session.snapshot.as_ref().map(|snapshot| snapshot.deadline);
         let situation = Situation {
-            current: record.as_ref().zip(deadline),
-            had_session: record.is_some(),
+            current: record.zip(deadline),
+            had_session: task.session.had_session(),
             shown: task.shown,
             remember: task.remember,
         };
         let chance = self.chance(task.may_begin(record.is_some()))?;
-        let decided = plan(&situation, task.batch, &self.rules(task.permit), chance, now);
-        let Plan { step, owners } = decided.map_err(CommitError::Refused)?;
-        if owners.is_some() {
-            let detail = "Destroy: sessions that browsers keep cannot be ended from afar";
-            return Err(CommitError::Refused(Refused::new(Refusal::Rights, detail)));
+        plan(&situation, task.batch, &self.rules(task.permit), chance, task.now).map_err(CommitError::Refused)
+    }
+
+    /// Remembers which sessions are over by this plan.
+    async fn note_ended(
+        &self,
+        endings: Option<&Endings<'_>>,
+        plan: &Plan,
+        record: Option<&Record>,
+        task: Task<'_>,
+    ) -> Result<(), CommitError> {
+        let Some(endings) = endings else {
+            if plan.owners.is_some() {
+                let detail = "Destroy: sessions that browsers keep cannot be ended from afar";
+                return Err(CommitError::Refused(Refused::new(Refusal::Rights, detail)));
+            }
+            return Ok(());
+        };
+        let own = match &plan.step {
+            Step::Create(draft) | Step::Replace(draft) | Step::Move(draft, _) => Some(draft.record.lineage),
+            Step::End(successor) => successor.as_ref().map(|draft| draft.record.lineage),
+            Step::Nothing | Step::Touch(_) => record.map(|record| record.lineage),
+        };
+        let owner = task.batch.login.as_ref().or(record.and_then(|record| record.owner.as_ref()));
+        if let Some((scope, owner)) = plan.owners.zip(owner) {
+            endings.end_owner(owner, own.filter(|_| scope == Scope::Others)).await?;
         }
-        let was = record.as_ref().map(attributes).unwrap_or_default();
+        if let (Step::End(_), Some(record)) = (&plan.step, record) {
+            endings.end(record.lineage).await?;
+        }
+        Ok(())
+    }
+
+    /// What a step does to the cookies.
+    fn tokens(
+        &self,
+        mode: TokenMode,
+        step: Step,
+        record: Option<&Record>,
+        task: Task<'_>,
+    ) -> Result<Committed, CommitError> {
+        let Task { session, now, .. } = task;
+        let was = record.map(attributes).unwrap_or_default();
         let ends = matches!(step, Step::End(_));
         let (cookies, event) = match step {
+            Step::Nothing if record.is_none() && session.snapshot.is_some() => return Ok(Committed::default()),
             Step::Nothing => return Ok(self.upkeep(session, now)),
             Step::Touch(deadline) => {
-                let touched = record.as_ref().zip(session.snapshot.as_ref());
-                let bytes = touched.map(|(record, snapshot)| (record, snapshot.bytes.clone()));
-                let lines =
-                    bytes.and_then(|(record, bytes)| self.token_lines(mode, record, &bytes, deadline, session, now));
+                let touched = record.zip(session.snapshot.as_ref());
+                let lines = touched.and_then(|(record, snapshot)| {
+                    self.token_lines(mode, record, &snapshot.bytes, deadline, session, now)
+                });
                 (lines.unwrap_or_default(), Event::Touched)
             }
             Step::End(None) => (self.removal_lines(session, was), Event::Destroyed),
@@ -49,12 +116,12 @@ impl SessionManager {
                 let lines = self.token_lines(mode, &draft.record, &draft.bytes, draft.deadline, session, now);
                 let lines = lines.ok_or_else(|| CommitError::Refused(self.too_large()))?;
                 let is = attributes(&draft.record);
-                let gone = match &record {
+                let gone = match record {
                     None => self.removal_everywhere(session, Some(is)),
                     Some(_) if (was.path, was.domain) != (is.path, is.domain) => self.removal_lines(session, was),
                     Some(_) => Vec::new(),
                 };
-                let event = match &record {
+                let event = match record {
                     None => Event::Created,
                     Some(_) if ends => Event::Destroyed,
                     Some(_) => Event::Changed,
@@ -73,7 +140,7 @@ impl SessionManager {
         session: &Session,
         now: Timestamp,
     ) -> Option<Vec<String>> {
-        let super::Custody::Browser(mode) = self.custody else { return None };
+        let super::Custody::Browser { mode, .. } = self.custody else { return None };
         let record = view.to_record().ok()?;
         self.token_lines(mode, &record, &snapshot.bytes, snapshot.deadline, session, now)
     }

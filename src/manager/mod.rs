@@ -6,13 +6,17 @@
 
 mod browser;
 mod cookies;
+mod desk;
+mod newest;
 mod options;
 mod outcome;
 mod presented;
+mod revocation;
+mod seats;
 mod server;
 mod writers;
 
-pub use options::{Consume, Keep, OnRefused, PolicyOptions, Protection};
+pub use options::{Consume, Keep, OnRefused, OwnerCap, PolicyOptions, Protection, WhenFull};
 pub use outcome::{CommitError, Committed, Event, Permit, SessionError};
 pub use presented::Presented;
 
@@ -24,6 +28,8 @@ use crate::session::{
     State, Unreadable, View, plan, random,
 };
 use crate::store::{Store, Version};
+use newest::{Newest, Read};
+use seats::Seats;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use writers::Writers;
@@ -39,7 +45,13 @@ pub enum Custody {
         at_rest: AtRest,
     },
     /// The visitor's browser; the cookie is the session.
-    Browser(TokenMode),
+    Browser {
+        /// How the cookie is protected.
+        mode: TokenMode,
+        /// Where it is remembered which sessions have ended; without it an old copy of a cookie works until it expires,
+        /// and nobody can end the sessions of other browsers.
+        revoked: Option<Arc<dyn Store>>,
+    },
 }
 
 /// Where a session comes from.
@@ -104,6 +116,8 @@ pub struct SessionManager {
     ring: Arc<KeyRing>,
     binding: Binding,
     writers: Writers,
+    /// The seats of owners, where they may have so many sessions at a time.
+    seats: Option<Seats>,
     /// Where the marks of this process begin; with a count they never repeat.
     first_mark: u64,
     marks: AtomicU64,
@@ -118,7 +132,9 @@ impl SessionManager {
         let binding = Binding::new(options.cookie.name().as_str(), &options.name);
         let first_mark = u64::from_be_bytes(random()?);
         let writers = Writers::new();
-        Ok(Self { options, custody, ring, binding, writers, first_mark, marks: AtomicU64::new(0) })
+        let capped = options.max_sessions_per_owner.filter(|_| matches!(custody, Custody::Server { .. }));
+        let seats = capped.map(|cap| Seats::new(cap, options.expiry.longest(), options.not_before));
+        Ok(Self { options, custody, ring, binding, writers, seats, first_mark, marks: AtomicU64::new(0) })
     }
 
     /// The policy.
@@ -133,12 +149,12 @@ impl SessionManager {
         self.options.cookie.name()
     }
 
-    /// The store, where there is one.
+    /// The store that keeps the sessions, where one does.
     #[must_use]
     pub fn store(&self) -> Option<&Arc<dyn Store>> {
         match &self.custody {
             Custody::Server { store, .. } => Some(store),
-            Custody::Browser(_) => None,
+            Custody::Browser { .. } => None,
         }
     }
 
@@ -159,20 +175,26 @@ impl SessionManager {
                 let Some((id, freshness)) = presented.ticket(&self.ring, &self.binding) else {
                     return Ok(session(State::Invalid, Origin::Fresh, None));
                 };
-                Ok(match self.newest(&**store, *at_rest, id.clone(), now).await? {
-                    server::Newest::Live { id: newest, version, snapshot } => {
+                Ok(match self.follow(&**store, *at_rest, Read::Copy, id.clone(), now).await? {
+                    Newest::Live { id: newest, version, snapshot } => {
                         let aliased = newest != id;
                         session(State::Live, Origin::Stored { id: newest, version, freshness, aliased }, Some(snapshot))
                     }
-                    server::Newest::Ended { moved } => session(State::Expired, Origin::Ended { moved }, None),
+                    Newest::Ended { moved } => session(State::Expired, Origin::Ended { moved }, None),
                 })
             }
-            Custody::Browser(mode) => {
+            Custody::Browser { mode, revoked } => {
                 let Some(token) = presented.token(&self.ring, &self.binding, *mode) else {
                     return Ok(session(State::Invalid, Origin::Fresh, None));
                 };
                 let freshness = token.freshness;
-                Ok(match self.carried(token, now) {
+                let mut carried = self.carried(token, now);
+                if let (Some(store), Some(snapshot)) = (revoked, &carried)
+                    && self.endings(&**store, now).cover(snapshot, Read::Copy).await?
+                {
+                    carried = None;
+                }
+                Ok(match carried {
                     Some(snapshot) => session(State::Live, Origin::Carried { freshness }, Some(snapshot)),
                     None => session(State::Expired, Origin::Ended { moved: false }, None),
                 })
@@ -300,7 +322,7 @@ impl SessionManager {
         let task = Task { session, batch, permit, shown, remember, now };
         match &self.custody {
             Custody::Server { store, at_rest } => self.commit_to_store(&**store, *at_rest, task).await,
-            Custody::Browser(mode) => self.commit_to_browser(*mode, task),
+            Custody::Browser { mode, revoked } => self.commit_to_browser(*mode, revoked.as_deref(), task).await,
         }
     }
 

@@ -1,8 +1,10 @@
 //! One session policy, resolved: `[sessions.<name>]`.
 
+use crate::clock::Timestamp;
 use crate::codec::TokenMode;
 use crate::cookie::CookiePolicy;
 use crate::session::{CookieChoices, Expiry, Limits};
+use std::num::NonZeroU32;
 
 /// What happens to the page when a batch was refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +56,36 @@ pub enum Keep {
     Browser(Protection),
 }
 
+/// Who makes room when an owner has as many sessions as there may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Nobody: the login is refused.
+    Reject,
+    /// The session whose login is the longest ago.
+    #[default]
+    Oldest,
+    /// The session that was not used for the longest time, as exactly as use is written down (`touch_interval`).
+    LeastRecent,
+}
+
+/// How many sessions one owner may have at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnerCap {
+    /// How many; more than [`OwnerCap::MAX_LIMIT`] count as that.
+    pub limit: NonZeroU32,
+    /// Who makes room for a login beyond that.
+    pub when_full: WhenFull,
+}
+
+impl OwnerCap {
+    /// The largest limit: a login that finds no room looks up so many sessions.
+    pub const MAX_LIMIT: u32 = 100;
+
+    pub(super) fn limit(self) -> usize {
+        self.limit.get().min(Self::MAX_LIMIT) as usize
+    }
+}
+
 /// Everything about one session policy but its headers.
 #[derive(Clone, Debug)]
 pub struct PolicyOptions {
@@ -63,6 +95,11 @@ pub struct PolicyOptions {
     pub keep: Keep,
     /// The clocks.
     pub expiry: Expiry,
+    /// Sessions whose absolute clock started before this moment are over: the operator's emergency exit. It lies in the
+    /// past, or sessions would end as they begin.
+    pub not_before: Option<Timestamp>,
+    /// How many sessions an owner may have at a time, in a store.
+    pub max_sessions_per_owner: Option<OwnerCap>,
     /// What a session may grow to.
     pub limits: Limits,
     /// What `X-Session-Cookie` may choose from.

@@ -1,34 +1,26 @@
-//! Sessions in a store: follow the ticket to the newest record, write by compare-and-swap, replay on conflict.
+//! Sessions in a store: write by compare-and-swap, replay on conflict.
 
 use super::cookies::attributes;
+use super::desk::Desk;
+use super::newest::{Newest, Read};
+use super::seats::{Claim, Newcomer};
 use super::{CommitError, Committed, Event, Origin, SessionError, SessionManager, Task, record_of};
-use crate::clock::Timestamp;
 use crate::codec::AtRest;
 use crate::session::{
-    Draft, Farewell, Head, Mark, OwnerKey, Plan, Record, Refusal, Refused, SessionId, Situation, Snapshot, Step,
-    StoreKey, Stored, Unreadable, View, encode_alias, encode_tombstone, plan,
+    Draft, Farewell, Owner, OwnerKey, Plan, Record, Refusal, Refused, Scope, SessionId, Situation, Snapshot, Step, plan,
 };
-use crate::store::{Entry, Store, StoreError, Version, Written};
-use bytes::Bytes;
-use std::time::Duration;
-
-/// How far an old id may be behind: each step is one `X-Session-Regenerate` within the grace, and a browser asks for up
-/// to a hundred parts of a page at a time.
-const MAX_ALIASES: usize = 100;
+use crate::store::{Store, StoreError, Version};
 
 /// How often a batch is replayed. Writers in this process queue, so a conflict needs another process.
 const MAX_ATTEMPTS: usize = 32;
 
-/// How long a dead id is remembered after a login: requests that came with the old cookie may still be under way, and
-/// their answers must not remove the browser's new one.
-const TOMBSTONE_STAYS: Duration = Duration::from_secs(10);
+/// The session that a decision is made on.
+type Current = (SessionId, Version, Snapshot);
 
-/// What a ticket leads to.
-pub(super) enum Newest {
-    /// A live session, under its newest id.
-    Live { id: SessionId, version: Version, snapshot: Snapshot },
-    /// Nothing any more.
-    Ended { moved: bool },
+/// A session that was begun under a new id.
+struct Begun {
+    id: SessionId,
+    claim: Option<Claim>,
 }
 
 /// How an attempt to carry out a step ended.
@@ -39,49 +31,12 @@ enum Outcome {
 }
 
 impl SessionManager {
-    /// Follows an id, and the aliases behind it, to the session as it is now.
-    pub(super) async fn newest(
-        &self,
-        store: &dyn Store,
-        at_rest: AtRest,
-        mut id: SessionId,
-        now: Timestamp,
-    ) -> Result<Newest, StoreError> {
-        let ended = Newest::Ended { moved: false };
-        for _ in 0..=MAX_ALIASES {
-            let key = id.store_key();
-            let Some((entry, version)) = store.load(&key, now).await? else { return Ok(ended) };
-            let opened = at_rest.open(&id, &key, entry.bytes);
-            let kind = opened.as_ref().ok().map(|bytes| Stored::kind(bytes));
-            match (opened, kind) {
-                (Ok(bytes), Some(Ok(Stored::Record))) => {
-                    let Ok(head) = readable(&bytes) else { return Ok(self.unreadable()) };
-                    if self.options.expiry.absolute_deadline(head.started_at, head.absolute).has_passed(now) {
-                        store.delete(&key).await?;
-                        return Ok(ended);
-                    }
-                    let snapshot = Snapshot { bytes, deadline: entry.deadline };
-                    return Ok(Newest::Live { id, version, snapshot });
-                }
-                (Ok(_), Some(Ok(Stored::Alias(newer)))) => id = newer,
-                (Ok(_), Some(Ok(Stored::Tombstone))) => return Ok(Newest::Ended { moved: true }),
-                _ => return Ok(self.unreadable()),
-            }
-        }
-        // Too far behind to be followed; the browser has a newer cookie by now, which must stay.
-        Ok(Newest::Ended { moved: true })
-    }
-
-    fn unreadable(&self) -> Newest {
-        tracing::warn!(session = self.options.name, "a stored record cannot be read: treated as no session");
-        Newest::Ended { moved: false }
-    }
-
     /// Applies a batch to the newest record, as often as others are faster.
     ///
-    /// The first decision is made on what resolving has read: if it writes, the store's compare-and-swap proves that it
-    /// was the newest. A decision that writes nothing, or moves a deadline, proves nothing and is made again on the newest
-    /// record, unless nothing was asked: most requests only read.
+    /// The first decision is made on what resolving has read, which may be a copy of some age. If it writes over that
+    /// record, the store's compare-and-swap proves that it was the newest: a copy bears the version that it was made of.
+    /// A decision that writes nothing, or refuses, proves nothing and is made again on the newest record, unless nothing
+    /// was asked: most requests only read. Nothing is begun in the place of a session on the word of a copy.
     pub(super) async fn commit_to_store(
         &self,
         store: &dyn Store,
@@ -99,8 +54,10 @@ impl SessionManager {
         for _ in 0..MAX_ATTEMPTS {
             let decided = self.decide(current.as_ref(), task);
             let is_proven = match &decided {
+                // Nobody is refused a seat, or loses one, for a session that is not there any more.
+                Ok(_) if self.seats.is_some() && task.batch.login.is_some() => false,
                 Ok((Plan { step: Step::Nothing, .. }, _)) => task.asks_nothing(),
-                Ok((Plan { step: Step::Touch(_), .. }, _)) | Err(CommitError::Refused(_)) => false,
+                Err(CommitError::Refused(_)) => false,
                 _ => true,
             };
             if !is_proven && !is_newest {
@@ -109,8 +66,7 @@ impl SessionManager {
                 continue;
             }
             let (step, before) = decided?;
-            let old = current.as_ref().map(|(id, version, _)| (id, *version));
-            match self.carry_out(store, at_rest, step, before.as_ref(), old, task).await? {
+            match self.carry_out(store, at_rest, step, before.as_ref(), current.as_ref(), task).await? {
                 Outcome::Done(committed) => return Ok(committed),
                 Outcome::Again => {
                     current = self.reload(store, at_rest, task).await?;
@@ -121,24 +77,15 @@ impl SessionManager {
         Err(SessionError::Contended { attempts: MAX_ATTEMPTS }.into())
     }
 
-    async fn reload(
-        &self,
-        store: &dyn Store,
-        at_rest: AtRest,
-        task: Task<'_>,
-    ) -> Result<Option<(SessionId, Version, Snapshot)>, CommitError> {
+    async fn reload(&self, store: &dyn Store, at_rest: AtRest, task: Task<'_>) -> Result<Option<Current>, CommitError> {
         let Origin::Stored { id, .. } = &task.session.origin else { return Ok(None) };
-        Ok(match self.newest(store, at_rest, id.clone(), task.now).await? {
+        Ok(match self.follow(store, at_rest, Read::Newest, id.clone(), task.now).await? {
             Newest::Live { id, version, snapshot } => Some((id, version, snapshot)),
             Newest::Ended { .. } => None,
         })
     }
 
-    fn decide(
-        &self,
-        current: Option<&(SessionId, Version, Snapshot)>,
-        task: Task<'_>,
-    ) -> Result<(Plan, Option<Record>), CommitError> {
+    fn decide(&self, current: Option<&Current>, task: Task<'_>) -> Result<(Plan, Option<Record>), CommitError> {
         // A record that cannot be read was refused when it was resolved; one that turns so later counts as ended.
         let record = current.and_then(|(.., snapshot)| record_of(&snapshot.bytes).ok().map(|r| (r, snapshot.deadline)));
         let situation = Situation {
@@ -158,71 +105,160 @@ impl SessionManager {
         at_rest: AtRest,
         plan: Plan,
         before: Option<&Record>,
-        old: Option<(&SessionId, Version)>,
+        old: Option<&Current>,
         task: Task<'_>,
     ) -> Result<Outcome, CommitError> {
         let desk = Desk { store, at_rest, policy: &self.options.name, now: task.now };
-        let done = |cookies, event| Outcome::Done(Committed { cookies, event, ..Committed::default() });
+        let done = |cookies, event| Committed { cookies, event, ..Committed::default() };
         let owner = task.batch.login.as_ref().or(before.and_then(|record| record.owner.as_ref()));
-        let others = plan.owners.zip(owner).map(|(_, owner)| OwnerKey::new(&self.options.name, owner.as_str()));
+        let others = plan.owners.zip(owner).map(|(_, owner)| self.owner_key(owner));
         if plan.owners.is_some() && store.index().is_none() {
             let detail = "Destroy: this store cannot find the other sessions of an owner";
             return Err(CommitError::Refused(Refused::new(Refusal::Rights, detail)));
         }
 
-        let unchanged = old.map(|(id, _)| id).zip(before);
-        let mut own = old.map(|(id, _)| id.store_key());
-        let step = match (plan.step, old) {
+        let unchanged = old.map(|(id, ..)| id).zip(before);
+        let mut own = old.map(|(id, ..)| id.store_key());
+        let (step, moved) = match (plan.step, old) {
             // Of two answers that both regenerate the id, the browser may keep the cookie of either: one new id serves both.
-            (Step::Move(draft, Farewell::Alias), Some((id, _))) if task.session.is_behind(id) => Step::Replace(draft),
-            (step, _) => step,
+            (Step::Move(draft, Farewell::Alias), Some((id, ..))) if task.session.is_behind(id) => {
+                (Step::Replace(draft), Event::Changed)
+            }
+            // The successor is there before the session ends: a write that fails costs the visitor neither.
+            (Step::End(Some(draft)), Some(_)) => (Step::Move(draft, Farewell::Dead), Event::Destroyed),
+            (step, _) => (step, Event::Renewed),
         };
-        let outcome = match (step, old) {
+        let committed = match (step, old) {
             (Step::Nothing, _) => done(self.cookies_as_before(unchanged, task), None),
             (Step::Create(draft), _) | (Step::Replace(draft) | Step::Move(draft, _), None) => {
-                let id = desk.create(&draft).await?;
-                own = Some(id.store_key());
-                let cookies = self.cookies_of_new(&id, None, &draft, task);
+                let new = self.begin(&desk, &draft, None, task).await?.id;
+                own = Some(new.store_key());
+                let cookies = self.cookies_of_new(&new, None, &draft, task);
                 let began = Some(draft.record.lineage);
-                Outcome::Done(Committed { cookies, event: Some(Event::Created), began, refused: None })
+                Committed { cookies, event: Some(Event::Created), began, refused: None }
             }
-            (Step::Touch(deadline), Some((id, _))) => {
-                desk.store.touch(&id.store_key(), deadline, task.now).await?;
-                done(self.cookies_as_before(unchanged, task), Some(Event::Touched))
-            }
-            (Step::Replace(draft), Some((id, version))) => match desk.replace(id, &draft, version).await? {
-                Written::Done(_) => done(self.cookies_after_change(id, before, &draft, task), Some(Event::Changed)),
-                Written::Conflict | Written::Gone => Outcome::Again,
-            },
-            (Step::Move(draft, farewell), Some((id, version))) => {
-                match desk.renew(id, version, &draft, farewell, self.options.expiry.regenerate_grace).await? {
-                    Some(new) => {
-                        own = Some(new.store_key());
-                        done(self.cookies_of_new(&new, before, &draft, task), Some(Event::Renewed))
-                    }
-                    None => Outcome::Again,
-                }
-            }
-            (Step::End(successor), Some((id, version))) => {
-                if !desk.end(id, version).await? {
+            (Step::Touch(deadline), Some((id, version, snapshot))) => {
+                let owner = before.and_then(|record| record.owner.as_ref()).map(|owner| self.owner_key(owner));
+                if !desk.prolong(id, &snapshot.bytes, owner, deadline, *version).await? {
                     return Ok(Outcome::Again);
                 }
-                let cookies = match successor {
-                    Some(draft) => {
-                        let new = desk.create(&draft).await?;
-                        own = Some(new.store_key());
-                        self.cookies_of_new(&new, before, &draft, task)
-                    }
-                    None => self.removal_lines(task.session, before.map(attributes).unwrap_or_default()),
+                done(self.cookies_as_before(unchanged, task), Some(Event::Touched))
+            }
+            (Step::Replace(draft), Some((id, version, _))) => {
+                if !desk.replace(id, &draft, *version).await? {
+                    return Ok(Outcome::Again);
+                }
+                done(self.cookies_after_change(id, before, &draft, task), Some(Event::Changed))
+            }
+            (Step::Move(draft, farewell), Some(old)) => {
+                let Some(new) = self.move_on(&desk, &draft, farewell, old, before, task).await? else {
+                    return Ok(Outcome::Again);
                 };
+                own = Some(new.store_key());
+                done(self.cookies_of_new(&new, before, &draft, task), Some(moved))
+            }
+            (Step::End(_), Some((id, version, _))) => {
+                if !desk.end(id, *version).await? {
+                    return Ok(Outcome::Again);
+                }
+                self.vacate(&desk, before, id).await;
+                let cookies = self.removal_lines(task.session, before.map(attributes).unwrap_or_default());
                 done(cookies, Some(Event::Destroyed))
             }
             (Step::Touch(_) | Step::End(_), None) => done(Vec::new(), None),
         };
-        if let (Outcome::Done(_), Some(owner)) = (&outcome, others) {
-            desk.end_others(&owner, own).await?;
+        if let Some(owner) = others {
+            let ended = desk.end_others(&owner, own).await?;
+            if let Some(seats) = &self.seats {
+                seats.vacate(&desk, &owner, &ended).await;
+            }
         }
-        Ok(outcome)
+        Ok(Outcome::Done(committed))
+    }
+
+    /// Writes a record under a new id, on a seat of its owner's where there are only so many. `old` is the session that
+    /// goes on under the new id, or makes way for it.
+    async fn begin(
+        &self,
+        desk: &Desk<'_>,
+        draft: &Draft,
+        old: Option<(&SessionId, &Record)>,
+        task: Task<'_>,
+    ) -> Result<Begun, CommitError> {
+        let id = SessionId::generate()?;
+        let owner = draft.record.owner.as_ref();
+        let Some((seats, owner)) = self.seats.as_ref().zip(owner) else {
+            desk.create(&id, draft).await?;
+            return Ok(Begun { id, claim: None });
+        };
+        let newcomer = Newcomer {
+            owner: self.owner_key(owner),
+            key: id.store_key(),
+            old: old.filter(|(_, record)| record.owner.as_ref() == Some(owner)).map(|(id, _)| id.store_key()),
+            login: draft.record.started_at,
+            is_limited: task.batch.login.is_some() && task.batch.destroy != Some(Scope::Others),
+        };
+        let claim = seats.claim(desk, &newcomer).await?;
+        let begun = match desk.create(&id, draft).await {
+            Ok(()) => seats.confirm(desk, &claim).await.map_err(SessionError::from),
+            Err(error) => Err(error),
+        };
+        match begun {
+            Ok(()) => Ok(Begun { id, claim: Some(claim) }),
+            Err(error) => {
+                // Its cookie never leaves, so nobody misses it; the error that counts is the first.
+                self.take_back(desk, Begun { id, claim: Some(claim) }).await.ok();
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn take_back(&self, desk: &Desk<'_>, begun: Begun) -> Result<(), StoreError> {
+        let deleted = desk.delete(&begun.id.store_key()).await;
+        if let Some((seats, claim)) = self.seats.as_ref().zip(begun.claim) {
+            seats.give_back(desk, claim).await;
+        }
+        deleted
+    }
+
+    /// Writes the record under a new id first, then turns the old one into an alias or a tombstone, by compare-and-swap:
+    /// when another writer was faster, the new record is taken back and the batch decided again.
+    ///
+    /// When it cannot be told whether the old id was turned, the new record stays: the old id may lead to it.
+    async fn move_on(
+        &self,
+        desk: &Desk<'_>,
+        draft: &Draft,
+        farewell: Farewell,
+        (old, version, _): &Current,
+        before: Option<&Record>,
+        task: Task<'_>,
+    ) -> Result<Option<SessionId>, CommitError> {
+        let begun = self.begin(desk, draft, Some(old).zip(before), task).await?;
+        let retired = desk.retire(old, *version, &begun.id, farewell, self.options.expiry.regenerate_grace).await;
+        if let (Err(_), Some(seats), Some(claim)) = (&retired, &self.seats, &begun.claim) {
+            seats.keep_both(desk, claim).await;
+        }
+        if !retired? {
+            self.take_back(desk, begun).await?;
+            return Ok(None);
+        }
+        if before.is_some_and(|before| before.owner != draft.record.owner) {
+            self.vacate(desk, before, old).await;
+        }
+        Ok(Some(begun.id))
+    }
+
+    /// Frees the seat of a session that has ended.
+    async fn vacate(&self, desk: &Desk<'_>, record: Option<&Record>, id: &SessionId) {
+        let owner = record.and_then(|record| record.owner.as_ref());
+        if let Some((seats, owner)) = self.seats.as_ref().zip(owner) {
+            seats.vacate(desk, &self.owner_key(owner), &[id.store_key()]).await;
+        }
+    }
+
+    fn owner_key(&self, owner: &Owner) -> OwnerKey {
+        OwnerKey::new(&self.options.name, owner.as_str())
     }
 
     /// A session that keeps its id and its cookie's attributes: only a ticket of an older key is issued again, for the id
@@ -261,124 +297,5 @@ impl SessionManager {
         };
         lines.extend(self.issue_ticket(id, &draft.record, task.session, task.now));
         lines
-    }
-}
-
-/// The head of a record, when every byte of it can be read.
-fn readable(bytes: &[u8]) -> Result<Head, Unreadable> {
-    let view = View::parse(bytes)?;
-    view.flashes()?;
-    Ok(view.head)
-}
-
-/// The counter where records are handed to the store.
-struct Desk<'a> {
-    store: &'a dyn Store,
-    at_rest: AtRest,
-    policy: &'a str,
-    now: Timestamp,
-}
-
-impl Desk<'_> {
-    fn entry(&self, id: &SessionId, key: &StoreKey, draft: &Draft) -> Result<Entry, SessionError> {
-        let bytes = self.at_rest.seal(id, key, draft.bytes.clone())?;
-        let owner = draft.record.owner.as_ref().map(|owner| OwnerKey::new(self.policy, owner.as_str()));
-        Ok(Entry { bytes, deadline: draft.deadline, owner })
-    }
-
-    /// Writes a new record under a new id. An id of 256 random bits is never taken.
-    async fn create(&self, draft: &Draft) -> Result<SessionId, SessionError> {
-        let id = SessionId::generate()?;
-        let key = id.store_key();
-        let written = self.store.create(&key, self.entry(&id, &key, draft)?, self.now).await;
-        match self.settled(&key, written, |bytes| self.bears(&id, &key, draft.record.mark, bytes)).await? {
-            Written::Done(_) => Ok(id),
-            Written::Conflict | Written::Gone => Err(SessionError::Contended { attempts: 1 }),
-        }
-    }
-
-    async fn replace(&self, id: &SessionId, draft: &Draft, expected: Version) -> Result<Written, SessionError> {
-        let key = id.store_key();
-        let written = self.store.replace(&key, self.entry(id, &key, draft)?, expected, self.now).await;
-        Ok(self.settled(&key, written, |bytes| self.bears(id, &key, draft.record.mark, bytes)).await?)
-    }
-
-    /// Writes the record under a new id first, then turns the old one into an alias or a tombstone, by compare-and-swap:
-    /// when another writer was faster, the new record is taken back and the batch decided again.
-    async fn renew(
-        &self,
-        old: &SessionId,
-        expected: Version,
-        draft: &Draft,
-        farewell: Farewell,
-        grace: Duration,
-    ) -> Result<Option<SessionId>, SessionError> {
-        let new = self.create(draft).await?;
-        let (bytes, stay) = match farewell {
-            Farewell::Alias if !grace.is_zero() => (encode_alias(&new), grace),
-            Farewell::Alias | Farewell::Dead => (encode_tombstone(), TOMBSTONE_STAYS.max(grace)),
-        };
-        if self.retire(old, expected, bytes, stay).await? {
-            return Ok(Some(new));
-        }
-        self.store.delete(&new.store_key()).await?;
-        Ok(None)
-    }
-
-    /// Ends a session by compare-and-swap: one that has moved on since must end under its new id.
-    async fn end(&self, id: &SessionId, expected: Version) -> Result<bool, SessionError> {
-        let ended = self.retire(id, expected, encode_tombstone(), Duration::ZERO).await?;
-        if ended {
-            self.store.delete(&id.store_key()).await?;
-        }
-        Ok(ended)
-    }
-
-    /// Puts an alias or a tombstone in the place of the record; `false` when another writer was faster.
-    async fn retire(
-        &self,
-        id: &SessionId,
-        expected: Version,
-        bytes: Vec<u8>,
-        stay: Duration,
-    ) -> Result<bool, SessionError> {
-        let key = id.store_key();
-        let bytes = self.at_rest.seal(id, &key, bytes)?;
-        let entry = Entry { bytes: bytes.clone(), deadline: self.now.after(stay), owner: None };
-        let written = self.store.replace(&key, entry, expected, self.now).await;
-        let written = self.settled(&key, written, |found| *found == bytes).await?;
-        Ok(matches!(written, Written::Done(_)))
-    }
-
-    /// A write of unknown outcome is looked up before it is reported: what lies there now tells whether it took place.
-    async fn settled(
-        &self,
-        key: &StoreKey,
-        written: Result<Written, StoreError>,
-        is_ours: impl Fn(&Bytes) -> bool,
-    ) -> Result<Written, StoreError> {
-        if !written.as_ref().is_err_and(StoreError::is_unknown) {
-            return written;
-        }
-        match self.store.load(key, self.now).await? {
-            Some((entry, version)) if is_ours(&entry.bytes) => Ok(Written::Done(version)),
-            _ => written,
-        }
-    }
-
-    /// Whether this record was written by the attempt that left `mark` in it.
-    fn bears(&self, id: &SessionId, key: &StoreKey, mark: Mark, bytes: &Bytes) -> bool {
-        let opened = self.at_rest.open(id, key, bytes.clone());
-        opened.is_ok_and(|bytes| Head::parse(&bytes).is_ok_and(|head| head.mark == mark))
-    }
-
-    async fn end_others(&self, owner: &OwnerKey, own: Option<StoreKey>) -> Result<(), StoreError> {
-        let Some(index) = self.store.index() else { return Ok(()) };
-        for key in index.keys_of(owner, self.now).await? {
-            if Some(key) != own {
-                self.store.delete(&key).await?;
-            }
-        }
-        Ok(())
     }
 }

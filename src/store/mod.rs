@@ -12,7 +12,8 @@
 //! 6. An error means *unknown*, never *absent*.
 //! 7. What [`Written::Done`] reported survives a restart, where the store claims durability.
 //! 8. The index lists only live keys.
-//! 9. [`Store::peek`] may answer with a copy, never older than the store states; `load` never does.
+//! 9. [`Store::peek`] may answer with a copy, never older than the store states; `load` never does. There are no copies of
+//!    absence: `None` is the word of the store itself.
 //! 10. A walk by [`Scan`] sees every entry that lives through all of it.
 
 mod breaker;

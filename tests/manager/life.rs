@@ -110,6 +110,19 @@ pub async fn a_shorter_absolute_time_ends_sessions_that_began_before(house: Hous
     assert_eq!(browser.look(&house).await, "expired");
 }
 
+pub async fn sessions_that_began_before_a_moment_of_the_operators_choice_are_over(house: House) {
+    let [early, late] =
+        [Browser::visiting(&house, &[("a", "1")]).await, Browser::visiting(&house, &[("a", "1")]).await];
+    let mut late = late;
+    house.wait(MINUTE);
+    late.asks(&house, login("ada")).await;
+    let now = house.now();
+    let strict = house.with_options(|options| options.not_before = Some(now));
+    assert_eq!((early.look(&strict).await.as_str(), late.look(&strict).await.as_str()), ("expired", "live a=1"));
+    assert_eq!(early.clone().asks(&strict, nothing()).await, "-session");
+    assert_eq!(Browser::visiting(&strict, &[("b", "2")]).await.look(&strict).await, "live b=2");
+}
+
 pub async fn a_login_restarts_the_absolute_time(house: House) {
     // SL5
     let mut browser = Browser::visiting(&house, &[("a", "1")]).await;
@@ -150,13 +163,13 @@ pub async fn use_is_written_down_at_most_every_interval(house: House) {
     for _ in 0..8 {
         house.wait(20 * SECOND);
         assert_eq!(browser.asks(&house, nothing()).await, "");
-        touches.push(house.store.calls().matches("touch").count());
+        touches.push(house.store.calls().matches("replace").count());
     }
     assert_eq!(touches, [0, 0, 1, 0, 0, 1, 0, 0]);
     let still = Batch { touch: Some(false), ..nothing() };
     house.wait(MINUTE);
     browser.asks(&house, still).await;
-    assert!(!house.store.calls().contains("touch"));
+    assert!(!house.store.calls().contains("replace"));
 }
 
 pub async fn a_refused_batch_changes_nothing_and_is_loud(house: House) {

@@ -3,10 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
 mod browser;
+mod copies;
 mod ids;
 mod life;
 mod races;
+mod remembering;
+mod seats;
 mod support;
+mod unknown;
+mod watched;
 
 use cloakroom::codec::{AtRest, TokenMode};
 use support::{House, Keeper};
@@ -40,6 +45,13 @@ macro_rules! in_the_browser {
     };
 }
 
+macro_rules! in_the_browser_with_a_memory {
+    ($($tests:tt)*) => {
+        kept! { remembering_sealed = Keeper::Remembering(TokenMode::Sealed); $($tests)* }
+        kept! { remembering_signed = Keeper::Remembering(TokenMode::Signed); $($tests)* }
+    };
+}
+
 in_a_store! {
     life::reading_creates_nothing,
     life::a_forged_cookie_costs_no_store_call_and_goes_away,
@@ -50,6 +62,7 @@ in_a_store! {
     life::a_session_ends_when_nobody_used_it_for_the_idle_time,
     life::a_session_ends_at_its_absolute_time_however_active_it_is,
     life::a_shorter_absolute_time_ends_sessions_that_began_before,
+    life::sessions_that_began_before_a_moment_of_the_operators_choice_are_over,
     life::a_login_restarts_the_absolute_time,
     life::a_clock_that_steps_back_revives_nothing,
     life::use_is_written_down_at_most_every_interval,
@@ -79,8 +92,39 @@ in_a_store! {
     races::a_condition_is_decided_on_the_newest_record,
     races::a_value_that_only_the_old_copy_held_is_still_a_change,
     races::a_new_id_takes_along_what_was_written_meanwhile,
-    races::a_write_answered_too_late_took_place_once,
-    races::a_write_of_unknown_outcome_is_an_error_if_anything_was_asked,
+    unknown::a_cut_connection_costs_the_visitor_nothing,
+    unknown::a_session_begins_although_the_connection_was_cut,
+    unknown::a_logout_ends_the_session_although_the_connection_was_cut,
+    unknown::the_end_of_the_others_reaches_all_of_them_although_the_connection_was_cut,
+    unknown::a_cut_write_that_was_overtaken_is_made_on_what_is_there_now,
+    unknown::a_late_write_that_cannot_take_place_any_more_is_made_on_what_is_there_now,
+    unknown::a_write_that_may_lie_under_another_is_neither_made_again_nor_acknowledged,
+    unknown::a_cut_write_on_a_session_that_ended_meanwhile_revives_nothing,
+    unknown::a_write_answered_too_late_took_place_once,
+    unknown::a_write_of_unknown_outcome_is_an_error_if_anything_was_asked,
+    unknown::use_is_written_down_although_the_connection_was_cut,
+    unknown::no_login_under_way_survives_the_end_of_all,
+    copies::a_batch_on_an_old_copy_is_applied_to_the_newest_record,
+    copies::a_condition_that_holds_for_an_old_copy_only_is_refused,
+    copies::an_old_copy_of_a_session_that_ended_revives_nothing,
+    copies::a_login_on_an_old_copy_of_an_ended_session_begins_a_new_one,
+    copies::an_old_copy_under_an_old_id_leads_to_the_newest_record,
+    copies::a_copy_is_not_believed_when_it_speaks_against_the_session,
+    copies::an_old_copy_shortens_no_session,
+    seats::a_login_beyond_the_limit_is_refused_whole_or_ends_another_session,
+    seats::the_visitor_of_a_session_that_made_room_loses_the_cookie,
+    seats::a_seat_is_freed_by_whatever_ends_the_session,
+    seats::the_end_of_the_others_frees_their_seats,
+    seats::a_session_that_changes_its_id_keeps_its_seat,
+    seats::a_login_on_an_old_copy_takes_along_the_seat_of_the_newest_id,
+    seats::sessions_that_began_before_there_was_a_limit_count,
+    seats::a_roster_that_cannot_be_read_is_begun_anew,
+    seats::a_login_that_fails_takes_no_seat,
+    seats::a_login_that_is_given_up_half_way_holds_its_seat_for_a_moment_only,
+    seats::a_cut_connection_costs_no_seat,
+    seats::sessions_that_an_operator_ended_take_no_seat,
+    seats::logins_at_once_leave_no_more_sessions_than_there_may_be,
+    seats::logouts_and_new_ids_among_logins_leave_no_more_sessions_than_there_may_be,
 }
 
 in_the_browser! {
@@ -95,4 +139,18 @@ in_the_browser! {
     browser::what_does_not_verify_is_no_session_and_goes_away,
     browser::nobody_ends_the_sessions_of_other_browsers,
     browser::a_cookie_that_moves_to_another_path_leaves_none_behind,
+}
+
+in_the_browser_with_a_memory! {
+    life::sessions_that_began_before_a_moment_of_the_operators_choice_are_over,
+    remembering::no_copy_of_the_cookie_of_a_session_that_ended_works,
+    remembering::reading_asks_the_store_and_writes_nothing,
+    remembering::an_owner_ends_the_others_or_all,
+    remembering::whoever_ends_the_others_last_is_the_one_who_is_left,
+    remembering::a_late_answer_hands_out_no_cookie_of_a_session_that_ended,
+    remembering::a_late_login_begins_a_session_of_its_own,
+    remembering::a_store_that_cannot_answer_neither_ends_nor_admits_a_session,
+    remembering::a_note_that_cannot_be_read_ends_what_it_may_have_meant_and_no_later_login,
+    remembering::a_login_on_a_machine_whose_clock_is_behind_counts,
+    remembering::a_session_outlives_no_note,
 }

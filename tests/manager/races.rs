@@ -1,9 +1,8 @@
-//! Answers that overlap on one session in a store, and writes whose outcome is unknown.
+//! Answers that overlap on one session in a store.
 
-use crate::support::{Browser, Fault, House, MINUTE, add, cookies, login, name, nothing, regenerate, set};
-use cloakroom::manager::{CommitError, Committed, SessionError};
+use crate::support::{Browser, House, add, cookies, login, name, nothing, regenerate, set};
+use cloakroom::manager::{CommitError, Committed};
 use cloakroom::session::{Batch, Condition, Scope};
-use cloakroom::store::StoreError;
 use std::sync::Arc;
 
 /// The answers to requests that all came before the first answer went; each task is a request, each house a process.
@@ -143,39 +142,4 @@ pub async fn a_new_id_takes_along_what_was_written_meanwhile(house: House) {
         assert_eq!(browser.keep(&house.answer(&stale, moving).await), "session");
         assert_eq!(browser.look(&house).await, "live a=1&b=2&c=3");
     }
-}
-
-pub async fn a_write_answered_too_late_took_place_once(house: House) {
-    let mut browser = Browser::default();
-    house.store.fail(Fault::Late, 0);
-    assert_eq!(browser.asks(&house, add("n", 1)).await, "session");
-    house.store.fail(Fault::Late, 0);
-    assert_eq!(browser.asks(&house, add("n", 1)).await, "");
-    assert_eq!(browser.look(&house).await, "live n=2");
-    for (others, moving) in [(0, regenerate(add("n", 1))), (1, regenerate(add("n", 1))), (1, login("ada"))] {
-        house.store.fail(Fault::Late, others);
-        assert_eq!(browser.asks(&house, moving).await, "session");
-    }
-    assert_eq!(browser.look(&house).await, "live n=4");
-    let copy = browser.clone();
-    house.store.fail(Fault::Late, 0);
-    assert_eq!(browser.asks(&house, Batch { destroy: Some(Scope::This), ..nothing() }).await, "-session");
-    assert_eq!(copy.look(&house).await, "expired");
-}
-
-pub async fn a_write_of_unknown_outcome_is_an_error_if_anything_was_asked(house: House) {
-    let browser = Browser::visiting(&house, &[("n", "1")]).await;
-    let session = browser.resolve(&house).await;
-    house.store.fail(Fault::Lost, 0);
-    house.store.calls();
-    let error = house.try_answer(&session, add("n", 1)).await.unwrap_err();
-    assert!(matches!(error, CommitError::Session(SessionError::Store(StoreError::TimedOut { .. }))), "{error}");
-    assert_eq!(house.store.calls(), "replace load");
-    assert_eq!(browser.look(&house).await, "live n=1");
-
-    house.wait(MINUTE);
-    let session = browser.resolve(&house).await;
-    house.store.fail(Fault::Lost, 0);
-    house.answer(&session, nothing()).await;
-    assert_eq!(browser.look(&house).await, "live n=1");
 }

@@ -1,22 +1,20 @@
 //! A house of sessions with a clock that the test moves, a browser that keeps cookies, and a store that is watched.
 
-use async_trait::async_trait;
+use crate::watched::Watched;
 use bytes::Bytes;
 use cloakroom::clock::{Clock as _, ManualClock, Timestamp};
 use cloakroom::codec::{AtRest, Key, KeyRing, TokenMode};
 use cloakroom::cookie::{CookieName, CookieOptions, CookiePolicy, SameSite, header::split};
 use cloakroom::manager::{
-    CommitError, Committed, Consume, Custody, Keep, OnRefused, Permit, PolicyOptions, Presented, Session,
+    CommitError, Committed, Consume, Custody, Keep, OnRefused, Permit, PolicyOptions, Presented, Session, SessionError,
     SessionManager,
 };
 use cloakroom::secret::Secret;
 use cloakroom::session::{
     Batch, CookieChoices, CookieWish, Expiry, Limits, Name, NewFlash, Owner, Refused, Rights, SetTo, Shown, State,
-    StoreKey, Value, View,
+    Value, View,
 };
-use cloakroom::store::memory::{MemoryLimits, MemoryStore};
-use cloakroom::store::{Entry, Index, Store, StoreError, Version, Written};
-use parking_lot::Mutex;
+use cloakroom::store::Store;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +30,8 @@ pub const INSTANT: Duration = Duration::from_millis(1);
 pub enum Keeper {
     Store(AtRest),
     Browser(TokenMode),
+    /// The browser, and a store that remembers which sessions have ended.
+    Remembering(TokenMode),
 }
 
 /// One session policy at work: idle 30 minutes, absolute 60, touched every minute, a grace of 10 seconds.
@@ -47,8 +47,12 @@ pub struct House {
 
 impl House {
     pub fn new(keeper: Keeper) -> Self {
+        Self::on(Watched::default(), keeper)
+    }
+
+    pub fn on(store: Watched, keeper: Keeper) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_700_000_000_000)));
-        Self::build(Arc::default(), clock, keeper, vec![1], options())
+        Self::build(Arc::new(store), clock, keeper, vec![1], options())
     }
 
     /// Another process on the same store, with these keys.
@@ -80,7 +84,8 @@ impl House {
         let ring = Arc::new(KeyRing::new(keys.iter().map(key).collect()).unwrap());
         let custody = match keeper {
             Keeper::Store(at_rest) => Custody::Server { store: Arc::clone(&store) as Arc<dyn Store>, at_rest },
-            Keeper::Browser(mode) => Custody::Browser(mode),
+            Keeper::Browser(mode) => Custody::Browser { mode, revoked: None },
+            Keeper::Remembering(mode) => Custody::Browser { mode, revoked: Some(Arc::clone(&store) as Arc<dyn Store>) },
         };
         let manager = SessionManager::new(options.clone(), custody, ring).unwrap();
         Self { store, clock, keeper, keys, options, manager }
@@ -90,8 +95,12 @@ impl House {
         self.clock.advance(span);
     }
 
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     pub fn step_back(&self, span: Duration) {
-        self.clock.set(Timestamp::from_millis(self.clock.now().as_millis() - span.as_secs() * 1000));
+        self.clock.set(Timestamp::from_millis(self.clock.now().as_millis() - u64::try_from(span.as_millis()).unwrap()));
     }
 
     /// Changes the bytes of every record in the store.
@@ -144,6 +153,8 @@ fn options() -> PolicyOptions {
             max_idle: 30 * MINUTE,
             max_absolute: 60 * MINUTE,
         },
+        not_before: None,
+        max_sessions_per_owner: None,
         limits: Limits::default(),
         choices: CookieChoices::default(),
         on_refused: OnRefused::Error,
@@ -177,12 +188,16 @@ impl Browser {
     }
 
     pub async fn resolve(&self, house: &House) -> Session {
+        self.try_resolve(house).await.unwrap()
+    }
+
+    pub async fn try_resolve(&self, house: &House) -> Result<Session, SessionError> {
         let pairs: Vec<String> = self.0.iter().map(|((name, _), value)| format!("{name}={value}")).collect();
         let header = pairs.join("; ");
         let lines = (!header.is_empty()).then_some(header.as_bytes());
         let names = [house.manager.cookie_name().clone()];
         let ours = split(lines, &names).ours;
-        house.manager.resolve(Presented::of(&ours, 0), house.clock.now()).await.unwrap()
+        house.manager.resolve(Presented::of(&ours, 0), house.clock.now()).await
     }
 
     /// One exchange: says what became of the cookies, as in `session.0 session.1 -session`.
@@ -272,112 +287,4 @@ pub fn login(owner: &str) -> Batch {
 
 pub fn regenerate(batch: Batch) -> Batch {
     Batch { regenerate: true, ..batch }
-}
-
-/// A store in memory that writes down its calls, and may answer a write too late.
-#[derive(Debug)]
-pub struct Watched {
-    inner: MemoryStore,
-    calls: Mutex<Vec<&'static str>>,
-    keys: Mutex<Vec<StoreKey>>,
-    fault: Mutex<Option<(usize, Fault)>>,
-}
-
-/// What goes wrong with a write that is answered by [`StoreError::TimedOut`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Fault {
-    /// It took place.
-    Late,
-    /// It did not.
-    Lost,
-}
-
-impl Default for Watched {
-    fn default() -> Self {
-        let inner = MemoryStore::new(MemoryLimits::default());
-        Self { inner, calls: Mutex::default(), keys: Mutex::default(), fault: Mutex::default() }
-    }
-}
-
-impl Watched {
-    /// The calls since the last time somebody asked.
-    pub fn calls(&self) -> String {
-        std::mem::take(&mut *self.calls.lock()).join(" ")
-    }
-
-    /// One write fails, after `others` that do not.
-    pub fn fail(&self, fault: Fault, others: usize) {
-        *self.fault.lock() = Some((others, fault));
-    }
-
-    /// Changes the bytes of every record that was ever begun.
-    pub async fn damage(&self, now: Timestamp, change: impl Fn(Bytes) -> Bytes) {
-        let keys = self.keys.lock().clone();
-        for key in keys {
-            let Some((entry, version)) = self.inner.load(&key, now).await.unwrap() else { continue };
-            let entry = Entry { bytes: change(entry.bytes.clone()), ..entry };
-            self.inner.replace(&key, entry, version, now).await.unwrap();
-        }
-    }
-
-    async fn write<T>(
-        &self,
-        word: &'static str,
-        write: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        self.calls.lock().push(word);
-        let due = self.fault.lock().take_if(|(others, _)| *others == 0).map(|(_, fault)| fault);
-        if let Some((others, _)) = self.fault.lock().as_mut() {
-            *others -= 1;
-        }
-        let late = || Err(StoreError::TimedOut { store: "watched", limit: SECOND });
-        match due {
-            None => write.await,
-            Some(Fault::Late) => write.await.and_then(|_| late()),
-            Some(Fault::Lost) => late(),
-        }
-    }
-}
-
-#[async_trait]
-impl Store for Watched {
-    async fn load(&self, key: &StoreKey, now: Timestamp) -> Result<Option<(Entry, Version)>, StoreError> {
-        self.calls.lock().push("load");
-        self.inner.load(key, now).await
-    }
-
-    async fn create(&self, key: &StoreKey, entry: Entry, now: Timestamp) -> Result<Written, StoreError> {
-        self.keys.lock().push(*key);
-        self.write("create", self.inner.create(key, entry, now)).await
-    }
-
-    async fn replace(
-        &self,
-        key: &StoreKey,
-        entry: Entry,
-        expected: Version,
-        now: Timestamp,
-    ) -> Result<Written, StoreError> {
-        self.write("replace", self.inner.replace(key, entry, expected, now)).await
-    }
-
-    async fn touch(&self, key: &StoreKey, deadline: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
-        self.write("touch", self.inner.touch(key, deadline, now)).await
-    }
-
-    async fn delete(&self, key: &StoreKey) -> Result<(), StoreError> {
-        self.write("delete", self.inner.delete(key)).await
-    }
-
-    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        self.inner.sweep(now, limit).await
-    }
-
-    fn index(&self) -> Option<&dyn Index> {
-        self.inner.index()
-    }
-
-    fn promise(&self) -> &'static str {
-        self.inner.promise()
-    }
 }

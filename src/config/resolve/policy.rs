@@ -48,6 +48,8 @@ fn one(
         name: name.value.clone(),
         keep: keep?,
         expiry,
+        not_before: None,
+        max_sessions_per_owner: None,
         limits,
         choices: choices?,
         on_refused: session.on_refused.value(),
