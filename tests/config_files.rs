@@ -1,13 +1,15 @@
 //! Files as operators meet them: what is shipped works, what is printed is exact, what is documented is true.
 
 use cloakroom::clock::Timestamp;
-use cloakroom::config::{Config, Surroundings, defaults, parse_in, schema};
+use cloakroom::config::{Config, StoreOptions, Surroundings, defaults, parse_in, schema};
+use cloakroom::manager::WhenFull;
 use proptest::prelude::*;
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use toml::{Table, Value};
 
 /// Noon on the first of June 2026.
@@ -20,7 +22,8 @@ fn around(directory: &str) -> Surroundings {
         "ADDRESS" => Some(String::from("10.9.8.7")),
         "BACKEND" => Some(String::from("gopher://backend.internal")),
         "STORE" => Some(String::from("db")),
-        "KEY" => Some(String::from("hunter2")),
+        "REDIS" => Some(String::from("redis://app:hunter2@10.0.0.9")),
+        "VALKEY_PASSWORD" | "PG_PASSWORD" | "KEY" => Some(String::from("hunter2")),
         "GOOD_KEY" => Some(KEY.into()),
         "SECOND_KEY" => Some(KEY.replace('9', "7")),
         "CREDENTIALS_DIRECTORY" => Some(String::from("/nonexistent")),
@@ -162,6 +165,86 @@ fn secrets_are_never_shown() {
 }
 
 #[test]
+fn passwords_of_stores_are_never_shown() {
+    let minimal = fs::read_to_string("conf/minimal.toml").unwrap().replace("\"memory\"", "\"far\"");
+    for (settings, shown) in [
+        ("type = 'redis'\nurl = 'redis://app:hunter2@10.0.0.5'", "url = \"redis://app:***@10.0.0.5\""),
+        ("type = 'redis'\nurl = 'redis://app:${env:KEY}@10.0.0.5'", "url = \"redis://app:${env:KEY}@10.0.0.5\""),
+        ("type = 'redis'\nurl = '${env:REDIS}'", "url = \"${env:REDIS}\""),
+        ("type = 'redis'\ncluster = ['redis://:hunter2@10.0.0.5']", "\"redis://:***@10.0.0.5\""),
+        (
+            "type = 'redis'\nurl = 'redis://:hunter2@main'\nsentinels = ['redis://:hunter2@10.0.0.5']",
+            "\"redis://:***@10.0.0.5\"",
+        ),
+        ("type = 'postgres'\nurl = 'postgres://app:hunter2@127.0.0.1/web'", "\"postgres://app:***@127.0.0.1/web\""),
+    ] {
+        let config = parse(&format!("{minimal}\n[stores.far]\n{settings}\n"), "conf");
+        let everything =
+            [config.show(false), config.show(true), format!("{config:?}"), config.problems().to_string()].concat();
+        assert!(everything.contains(shown) && !everything.contains("hunter2"), "{everything}");
+    }
+}
+
+#[test]
+fn a_password_that_everybody_can_read_is_known_to_the_operator() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("cloakroom.toml");
+    let codes = |url: &str, mode: u32| -> Vec<&'static str> {
+        let minimal = fs::read_to_string("conf/minimal.toml").unwrap();
+        fs::write(&path, format!("{minimal}\n[stores.far]\ntype = 'redis'\nurl = '{url}'\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let config = cloakroom::config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
+        config.warnings.iter().map(|warning| warning.code).filter(|code| code.starts_with("store::r")).collect()
+    };
+    assert_eq!(codes("redis://:hunter2@127.0.0.1", 0o644), ["store::readable"]);
+    assert_eq!(codes("redis://:hunter2@127.0.0.1", 0o640), [""; 0]);
+    assert_eq!(codes("redis://127.0.0.1", 0o644), [""; 0]);
+    let password = directory.path().join("password");
+    fs::write(&password, "hunter2\n").unwrap();
+    for (mode, expected) in [(0o644, &["store::readable"][..]), (0o600, &[])] {
+        fs::set_permissions(&password, fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(codes("redis://:${file:password}@127.0.0.1", 0o644), expected);
+    }
+}
+
+#[test]
+fn stores_that_nothing_uses_are_known_and_not_opened() {
+    let minimal = fs::read_to_string("conf/minimal.toml").unwrap();
+    let names = |stores: &[StoreOptions]| stores.iter().map(|store| store.name.clone()).collect::<Vec<_>>();
+    let config = parse(&minimal, "conf");
+    assert_eq!((names(&config.stores), names(&config.spare_stores)), (vec!["memory".into()], vec!["disk".into()]));
+    let with_fallback = minimal.replace("\"memory\"", "\"far\"")
+        + "[stores.far]\ntype = 'redis'\nurl = 'redis://127.0.0.1'\nfallback = 'disk'\nnear_cache = '2s'\n";
+    let config = parse(&with_fallback, "conf");
+    assert_eq!(
+        (names(&config.stores), names(&config.spare_stores)),
+        (vec!["far".into(), "disk".into()], vec!["memory".into()])
+    );
+    assert_eq!(config.stores[0].near.max_age, Some(Duration::from_secs(2)));
+    let with_revocation = minimal.replace("\"memory\"", "\"cookie\"\nrevocation = \"disk\"");
+    let config = parse(&with_revocation, "conf");
+    assert_eq!(names(&config.stores), ["disk"]);
+    assert_eq!(config.policies[0].revocation.as_deref(), Some("disk"));
+    assert!(config.warnings.iter().all(|warning| warning.code != "store::cookie"));
+}
+
+#[test]
+fn the_number_of_sessions_and_their_beginning_are_limited_where_the_file_says_so() {
+    let limited = |settings: &str| {
+        let minimal = fs::read_to_string("conf/minimal.toml").unwrap();
+        let text = minimal.replace("store = \"memory\"", &format!("store = \"memory\"\n{settings}"));
+        let options = parse(&text, "conf").policies.remove(0).options;
+        let cap = options.max_sessions_per_owner.map(|cap| (cap.limit.get(), cap.when_full));
+        (cap, options.not_before.map(Timestamp::as_millis))
+    };
+    assert_eq!(limited(""), (None, None));
+    assert_eq!(limited("max_sessions_per_owner = 0"), (None, None));
+    assert_eq!(limited("max_sessions_per_owner = 5"), (Some((5, WhenFull::Oldest)), None));
+    assert_eq!(limited("max_sessions_per_owner = 1\nwhen_full = \"reject\""), (Some((1, WhenFull::Reject)), None));
+    assert_eq!(limited("not_before = 2026-06-01T14:00:00+02:00"), (None, Some(NOW.as_millis())));
+}
+
+#[test]
 fn problems_are_printed_exactly() {
     // CK2, CK13, LG7, HI10
     let update = std::env::var_os("UPDATE_EXPECTED").is_some();
@@ -203,7 +286,8 @@ fn every_kind_of_problem_has_an_example() {
     let codes: BTreeSet<&str> = source.split('"').filter(is_code).collect();
     let examples = read("tests/config/invalid", "txt");
     // These depend on permissions and on files; the tests below have them.
-    let elsewhere = ["a::b", "config::unreadable", "key::readable", "tls::readable", "tls::mismatch"];
+    let elsewhere =
+        ["a::b", "config::unreadable", "key::readable", "store::readable", "tls::readable", "tls::mismatch"];
     let missing: Vec<_> =
         codes.iter().filter(|code| !examples.contains(&format!("[{code}]")) && !elsewhere.contains(code)).collect();
     assert!(codes.len() > 30 && missing.is_empty(), "no example of {missing:?}");

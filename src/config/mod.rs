@@ -8,11 +8,14 @@ pub mod defaults;
 mod file;
 mod given;
 mod interpolate;
+mod moment;
 mod nearest;
+mod password;
 mod problem;
 mod read;
 mod resolve;
 mod show;
+mod store;
 mod unit;
 mod word;
 
@@ -20,6 +23,7 @@ pub use interpolate::Surroundings;
 pub use nearest::suggestion;
 pub use problem::{Label, Problem, Problems, Severity, Source};
 pub use show::schema;
+pub use store::{NearCache, StoreKind, StoreOptions};
 pub use unit::{Fault, Period, Size};
 pub use word::LogFormat;
 
@@ -27,8 +31,6 @@ use crate::clock::Timestamp;
 use crate::manager::PolicyOptions;
 use crate::proxy::options::{ListenerOptions, ProxyOptions, RouteOptions, UpstreamOptions};
 use crate::secret::Secret;
-use crate::store::disk::DiskOptions;
-use crate::store::memory::MemoryLimits;
 use crate::wire::HeaderOptions;
 use cookie::time::{Date as Day, OffsetDateTime};
 use std::fmt;
@@ -51,8 +53,10 @@ pub struct Config {
     pub upstreams: Vec<UpstreamOptions>,
     /// The first seals, all open. Empty: the file has none, and the server makes one of its own.
     pub keys: Vec<KeyOptions>,
-    /// The stores that a policy uses.
+    /// The stores that a policy or another store uses.
     pub stores: Vec<StoreOptions>,
+    /// The stores that nothing uses: sessions can be copied from them and to them.
+    pub spare_stores: Vec<StoreOptions>,
     /// The session policies, in the order of the file; routes name them by index.
     pub policies: Vec<Policy>,
     /// The routes, in the order of the file: at least one.
@@ -66,6 +70,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// The store of a name, whether something uses it or not.
+    #[must_use]
+    pub fn store(&self, name: &str) -> Option<&StoreOptions> {
+        self.stores.iter().chain(&self.spare_stores).find(|store| store.name == name)
+    }
+
     /// The warnings as they stand in the file.
     #[must_use]
     pub fn problems(&self) -> Problems {
@@ -122,24 +132,6 @@ impl fmt::Display for Date {
     }
 }
 
-/// A store that a policy uses.
-#[derive(Clone, Debug)]
-pub struct StoreOptions {
-    /// Its name.
-    pub name: String,
-    /// What it is.
-    pub kind: StoreKind,
-}
-
-/// What a store is.
-#[derive(Clone, Debug)]
-pub enum StoreKind {
-    /// In the memory of this process.
-    Memory(MemoryLimits),
-    /// In a file.
-    Disk(DiskOptions),
-}
-
 /// One `[sessions.<name>]`.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -147,6 +139,8 @@ pub struct Policy {
     pub options: PolicyOptions,
     /// How they are told to backends.
     pub headers: HeaderOptions,
+    /// The store that remembers which sessions have ended, where the browser keeps them.
+    pub revocation: Option<String>,
 }
 
 /// `[log]`.
@@ -196,6 +190,7 @@ fn parse_file(text: &str, label: &str, path: Option<&Path>, around: &Surrounding
     let mut found = read::read(text, around);
     let mut source = Source::new(label, text);
     source.hide(found.secrets.iter().cloned());
+    source.hide(password::places_in_lines(text));
     let mut problems = std::mem::take(&mut found.problems);
     let config = found.is_read.then(|| resolve::resolve(&found, path, around, &mut problems)).flatten();
     for problem in &mut problems {

@@ -162,10 +162,13 @@ fn insert(
     }
 }
 
-/// `secret` of a key, and a private key that stands in the file.
+/// `secret` of a key, a private key that stands in the file, and what should be the URL of a store and has no scheme.
 fn is_secret(path: &[Step], text: &str) -> bool {
     let is = |name: &str| matches!(path.last(), Some(Step::Key(key)) if key == name);
-    is("secret") || (is("key") && text.contains("PRIVATE KEY"))
+    let is_store = matches!(path.first(), Some(Step::Key(section)) if section == "stores");
+    is("secret")
+        || (is("key") && text.contains("PRIVATE KEY"))
+        || (is_store && text.contains('@') && !text.contains("://"))
 }
 
 /// The path to the key, or to the outermost value, that stands at a place.

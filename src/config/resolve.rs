@@ -4,10 +4,16 @@
 
 mod collisions;
 mod cookie;
+mod fallback;
 mod headers;
+mod keep;
 mod key;
 mod listener;
+mod memcached;
+mod network;
 mod policy;
+mod postgres;
+mod redis;
 mod rights;
 mod route;
 mod store;
@@ -106,6 +112,8 @@ pub(super) fn resolve(
     let routes = route::routes(file, &policies, to);
     collisions::across(file, &policies, &routes, to);
     let proxy = proxy(file, to);
+    let (stores, spare_stores) = store::sorted(stores, &policies);
+    key::shared(file, &stores, to);
     let level = file.log.level.value();
     let format = file.log.format.value();
     Some(Config {
@@ -115,7 +123,8 @@ pub(super) fn resolve(
         listeners: listeners.into_iter().collect::<Option<_>>()?,
         upstreams: upstreams.into_iter().collect::<Option<_>>()?,
         keys,
-        stores: store::used(stores, &policies),
+        stores,
+        spare_stores,
         policies: policies.into_iter().collect::<Option<_>>()?,
         routes: routes.into_iter().collect::<Option<_>>()?,
         log: LogOptions { level, format },

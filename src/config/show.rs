@@ -1,8 +1,8 @@
 //! The file shown again: without its secrets, and with every default that holds in it; and what a file may say at all.
 
-use super::defaults::{Setting, settings};
+use super::defaults::{REFERENCE, Setting, settings};
 use super::file::File;
-use super::{Config, Period, Policy, Size, StoreKind};
+use super::{Config, Period, Policy, Size, password};
 use schemars::generate::SchemaSettings;
 use serde_json::Value as Json;
 use std::time::Duration;
@@ -20,20 +20,18 @@ impl Config {
         // The text has been read before, so that it is TOML.
         let mut root: Table = self.source.text().parse().unwrap_or_default();
         mask(&mut root);
+        mask_passwords(&mut root);
         if effective {
             for store in &self.stores {
-                let kind = match store.kind {
-                    StoreKind::Memory(_) => "memory",
-                    StoreKind::Disk(_) => "disk",
-                };
                 let stores = section(&mut root, "stores");
-                section(stores, &store.name).entry("type").or_insert_with(|| kind.into());
+                section(stores, &store.name).entry("type").or_insert_with(|| store.kind.as_str().into());
             }
             for policy in &self.policies {
                 settle(section(section(&mut root, "sessions"), &policy.options.name), policy);
             }
+            let reference: Table = REFERENCE.parse().unwrap_or_default();
             for setting in settings() {
-                fill(&mut root, &setting);
+                fill(&mut root, &setting, &reference);
             }
         }
         toml::to_string_pretty(&root).unwrap_or_default()
@@ -50,6 +48,25 @@ fn mask(table: &mut Table) {
             Value::Table(table) => mask(table),
             Value::Array(items) => items.iter_mut().filter_map(Value::as_table_mut).for_each(mask),
             _ => {}
+        }
+    }
+}
+
+/// Replaces the passwords in the addresses of stores.
+fn mask_passwords(root: &mut Table) {
+    let stores = root.get_mut("stores").and_then(Value::as_table_mut).into_iter().flat_map(|stores| stores.iter_mut());
+    for store in stores.filter_map(|(_, store)| store.as_table_mut()) {
+        let addresses = ["url", "sentinels", "cluster"];
+        for (_, value) in store.iter_mut().filter(|(name, _)| addresses.contains(&name.as_str())) {
+            let items: &mut [Value] = match value {
+                Value::Array(items) => items,
+                one => std::slice::from_mut(one),
+            };
+            for item in items {
+                if let Value::String(url) = item {
+                    *url = password::masked(url, MASK);
+                }
+            }
         }
     }
 }
@@ -83,20 +100,20 @@ fn settle(session: &mut Table, Policy { options, .. }: &Policy) {
 }
 
 /// Writes a default wherever a file leaves its setting out.
-fn fill(root: &mut Table, setting: &Setting) {
+fn fill(root: &mut Table, setting: &Setting, reference: &Table) {
     let pattern = setting.pattern();
+    let kind = |table: &Table| table.get("type").and_then(Value::as_str).map(str::to_owned);
+    // Stores of different types have different settings, and the same setting may have different defaults.
+    let own_kind = || match setting.path.as_slice() {
+        [stores, name, ..] => reference.get(stores)?.get(name)?.as_table().and_then(kind),
+        _ => None,
+    };
     let fits = |table: &Table| match pattern.as_slice() {
-        ["stores", _, "path" | "sync"] => is_store(table, "disk"),
-        ["stores", _, "max_entries" | "max_bytes"] => is_store(table, "memory"),
-        ["stores", _, "protection"] => is_store(table, "cookie"),
+        ["stores", _, _] => kind(table) == own_kind(),
         ["routes", "on_missing", _] => table.contains_key("require") && !table.contains_key("on_missing"),
         _ => true,
     };
     put(root, &pattern, &setting.value, &fits);
-}
-
-fn is_store(table: &Table, kind: &str) -> bool {
-    table.get("type").and_then(Value::as_str) == Some(kind)
 }
 
 fn put(table: &mut Table, pattern: &[&str], value: &Value, fits: &dyn Fn(&Table) -> bool) {
@@ -121,7 +138,13 @@ fn put(table: &mut Table, pattern: &[&str], value: &Value, fits: &dyn Fn(&Table)
 #[must_use]
 pub fn schema() -> Json {
     let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<File>().to_value();
-    for setting in settings() {
+    let settings = settings();
+    for setting in &settings {
+        // What has several defaults, by the type of the store, has none that the schema could state.
+        let is_ambiguous = |other: &Setting| other.pattern() == setting.pattern() && other.value != setting.value;
+        if settings.iter().any(is_ambiguous) {
+            continue;
+        }
         let Ok(value) = serde_json::to_value(&setting.value) else { continue };
         if let Some(place) = place(&schema, &setting.pattern()).and_then(|pointer| schema.pointer_mut(&pointer)) {
             place["default"] = value;

@@ -62,6 +62,26 @@ impl fmt::Display for Period {
     }
 }
 
+/// `"off"`, or how old something may be, as `"2s"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxAge(pub Option<Duration>);
+
+impl MaxAge {
+    /// Reads `off` or a length of time.
+    ///
+    /// # Errors
+    /// [`Fault`] as [`Period::parse`], and for no time at all.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        match Period::parse(text)?.0 {
+            Duration::ZERO => Err(Fault::new(format!("`{text}` keeps nothing"), "write `\"off\"`")),
+            age => Ok(Self(Some(age))),
+        }
+    }
+}
+
 /// A number of bytes, as `"3800B"`, `"4KiB"` or `"100MiB"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(pub u64);
@@ -160,6 +180,7 @@ macro_rules! written_as_text {
     };
 }
 written_as_text!(Period, "a length of time such as `\"30s\"`", "s", r"^\$\{|^[0-9]+ ?(ms|s|m|h|d)$");
+written_as_text!(MaxAge, "`\"off\"` or a length of time such as `\"2s\"`", "s", r"^\$\{|^off$|^[0-9]+ ?(ms|s|m|h|d)$");
 written_as_text!(Size, "a size such as `\"4KiB\"`", "B", r"^\$\{|^[0-9]+ ?(B|KiB|MiB|GiB)$");
 
 #[cfg(test)]

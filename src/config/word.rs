@@ -4,7 +4,7 @@ use super::given::Given;
 use super::nearest::{list, nearest};
 use super::unit::Fault;
 use crate::cookie::SameSite;
-use crate::manager::{Consume, OnRefused, Protection};
+use crate::manager::{Consume, OnRefused, Protection, WhenFull};
 use crate::proxy::options::AliasHeaders;
 use crate::store::disk::Sync;
 use crate::wire::{Dialect, Forward};
@@ -139,13 +139,32 @@ pub enum StoreType {
     Memory,
     /// In a file.
     Disk,
+    /// In Redis or Valkey.
+    Redis,
+    /// In memcached.
+    Memcached,
+    /// In PostgreSQL.
+    Postgres,
     /// In the visitor's cookie.
     Cookie,
 }
 
+impl StoreType {
+    /// Its name in the file.
+    pub fn as_str(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, kind)| *kind == self).map_or("", |(word, _)| word)
+    }
+}
+
 impl Word for StoreType {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("disk", Self::Disk), ("memory", Self::Memory), ("cookie", Self::Cookie)];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("disk", Self::Disk),
+        ("redis", Self::Redis),
+        ("postgres", Self::Postgres),
+        ("memcached", Self::Memcached),
+        ("memory", Self::Memory),
+        ("cookie", Self::Cookie),
+    ];
 }
 
 /// `format` of the log.
@@ -191,6 +210,11 @@ impl Word for OnRefused {
 impl Word for Consume {
     const WORDS: &'static [(&'static str, Self)] =
         &[("document", Self::Document), ("acknowledge", Self::Acknowledge), ("always", Self::Always)];
+}
+
+impl Word for WhenFull {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("oldest", Self::Oldest), ("least_recent", Self::LeastRecent), ("reject", Self::Reject)];
 }
 
 impl Word for SameSite {

@@ -5,16 +5,16 @@
 
 mod route;
 mod session;
+mod store;
 
 pub use route::{HeaderEdits, Route, SessionUse};
 pub use session::{Cookie, Exposure, Headers, Session};
+pub use store::Store;
 
 use super::given::{At, Given, Named, Section, Short, Shorthand};
 use super::unit::{Period, Size};
-use super::word::{Choice, LogFormat, StoreType};
-use crate::manager::Protection;
+use super::word::{Choice, LogFormat};
 use crate::proxy::options::AliasHeaders;
-use crate::store::disk::Sync;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
@@ -172,26 +172,6 @@ impl JsonSchema for Day {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         schemars::json_schema!({ "type": "string", "format": "date" })
     }
-}
-
-/// Where sessions are kept.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Store {
-    /// What it is.
-    #[serde(rename = "type")]
-    pub kind: Given<Choice<StoreType>>,
-    /// Of a memory store: the most sessions.
-    pub max_entries: Given<usize>,
-    /// Of a memory store: the most bytes of all sessions.
-    pub max_bytes: Given<Size>,
-    /// Of a disk store: its file, in `state_dir`.
-    pub path: Given<String>,
-    /// Of a disk store, when writes reach the disk. `always`: before they are acknowledged, nothing is ever lost;
-    /// `interval`: within a second, a power cut may lose the last one; `never`: when the system sees fit.
-    pub sync: Given<Choice<Sync>>,
-    /// Of a cookie store: whether the visitor can read the session.
-    pub protection: Given<Choice<Protection>>,
 }
 
 /// What happens when something is not as it should be.

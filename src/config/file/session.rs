@@ -1,10 +1,11 @@
 //! `[sessions.<name>]` as it is written.
 
 use super::super::given::{At, Given, Named, Section, Short, Shorthand};
+use super::super::moment::Moment;
 use super::super::unit::{Period, Size};
 use super::super::word::{Choice, Encoding, Secure};
 use crate::cookie::SameSite;
-use crate::manager::{Consume, OnRefused};
+use crate::manager::{Consume, OnRefused, WhenFull};
 use crate::wire::{Dialect, Forward};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -15,6 +16,8 @@ use serde::Deserialize;
 pub struct Session {
     /// The store of its sessions.
     pub store: Given<String>,
+    /// Of sessions in a cookie: the store that remembers which of them have ended, so that a logout is final.
+    pub revocation: Given<String>,
     /// A session ends this long after its last request.
     pub idle_timeout: Given<Period>,
     /// A session ends this long after its beginning or its last login, however active it is.
@@ -41,6 +44,13 @@ pub struct Session {
     pub on_refused: Given<Choice<OnRefused>>,
     /// What happens to the page when an `X-Session-If` did not hold: 409, or it is delivered.
     pub on_conflict: Given<Choice<OnRefused>>,
+    /// The most sessions of one owner at a time; 0 is no limit.
+    pub max_sessions_per_owner: Given<u32>,
+    /// What a login does that would be one too many: it is `reject`ed, or ends the `oldest` session of the owner, or the
+    /// `least_recent`ly used one.
+    pub when_full: Given<Choice<WhenFull>>,
+    /// Sessions that began before this moment have ended, as after a leak.
+    pub not_before: Given<Moment>,
     /// Obey commands on answers of status 500 and above.
     pub apply_on_error_status: Given<bool>,
     /// The cookie.

@@ -1,11 +1,11 @@
 //! `[[keys]]`: 32 random bytes each, which nobody else can read (LG7).
 
-use super::super::file::Key;
+use super::super::file::{File, Key};
 use super::super::given::{At, Section};
 use super::super::interpolate::Origin;
 use super::super::problem::Problem;
 use super::super::unit::Fault;
-use super::super::{Date, KeyOptions};
+use super::super::{Date, KeyOptions, StoreOptions};
 use super::Resolver;
 use crate::secret::Secret;
 use base64::Engine;
@@ -95,6 +95,21 @@ fn id(written: &At<Section<Key>>, to: &mut Resolver<'_>) -> Option<String> {
         Problem::error("key::id", message).at(id.span.clone()).help("use at most 32 letters, digits, `-`, `_` and `.`"),
     );
     None
+}
+
+/// Without a key in the file the server makes one that no other server has: what it keeps in a shared store is its own.
+pub(super) fn shared(file: &File, stores: &[StoreOptions], to: &mut Resolver<'_>) {
+    let Some(store) = stores.iter().find(|store| store.kind.is_shared()).filter(|_| file.keys.is_empty()) else {
+        return;
+    };
+    let place =
+        file.stores.iter().find(|(name, _)| name.value == store.name).map_or(0..0, |(name, _)| name.span.clone());
+    to.missing(&["keys"], || {
+        let message =
+            format!("only this server can read what it keeps in store `{}`: there is no key in this file", store.name);
+        let help = "give every server that uses the store the same `[[keys]]`: `cloakroom keygen` prints one";
+        Problem::warning("key::own", message).at(place).help(help)
+    });
 }
 
 /// The bytes of a key. No message shows any of it.

@@ -1,4 +1,4 @@
-//! `[sessions.<name>]`: the clocks and the limits.
+//! `[sessions.<name>]`: the clocks, the limits, and how many.
 
 use super::super::Policy;
 use super::super::file::{File, Session};
@@ -6,10 +6,12 @@ use super::super::given::At;
 use super::super::problem::Problem;
 use super::super::unit::{Period, Size};
 use super::store::Stores;
-use super::{Resolver, cookie, headers, store};
+use super::{Resolver, cookie, headers, keep};
+use crate::clock::Timestamp;
 use crate::cookie::{CookieOptions, CookiePolicy};
-use crate::manager::{Keep, PolicyOptions};
+use crate::manager::{Keep, OwnerCap, PolicyOptions};
 use crate::session::{Expiry, Limits};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// The largest session of all (architecture: numbers).
@@ -17,6 +19,9 @@ const MAX_SESSION: u64 = 64 << 10;
 
 /// The longest life of a persistent cookie: 400 days (CK5).
 const MAX_PERSISTENT: Duration = Duration::from_secs(34_560_000);
+
+/// More sessions of one owner than anybody has browsers.
+const MAX_SESSIONS_PER_OWNER: u32 = 1000;
 
 /// What a token in a cookie needs beside the record, before base64: versions, names, clocks, salt and seal.
 const TOKEN_OVERHEAD: usize = 160;
@@ -37,7 +42,10 @@ fn one(
     secure: &cookie::Transport,
     to: &mut Resolver<'_>,
 ) -> Option<Policy> {
-    let keep = store::keep(&session.store, name, stores, to);
+    let keep = keep::keep(name, session, stores, to);
+    let revocation = keep::revocation(name, session, keep.as_ref(), stores, to);
+    let max_sessions_per_owner = owner_cap(session, to);
+    let not_before = not_before(session, to);
     let expiry = expiry(name, session, to);
     let cookie = cookie::cookie(name, session, secure, to);
     let choices = cookie.as_ref().map(|cookie| cookie::choices(session, cookie, to));
@@ -56,9 +64,32 @@ fn one(
         on_conflict: session.on_conflict.value(),
         apply_on_error_status: session.apply_on_error_status.or(false),
         consume: session.flash.consume.value(),
+        max_sessions_per_owner,
+        not_before,
         cookie: cookie?,
     };
-    Some(Policy { options, headers: headers? })
+    Some(Policy { options, headers: headers?, revocation })
+}
+
+fn owner_cap(session: &Session, to: &mut Resolver<'_>) -> Option<OwnerCap> {
+    let limit = to.within("max_sessions_per_owner", &session.max_sessions_per_owner, 0, 0..=MAX_SESSIONS_PER_OWNER);
+    let limit = NonZeroU32::new(limit);
+    if let Some(when_full) = session.when_full.at().filter(|_| limit.is_none()) {
+        let problem = Problem::error("session::owner", "`when_full` means nothing without `max_sessions_per_owner`");
+        to.report(problem.at(when_full.span.clone()).help("add `max_sessions_per_owner = 5`, or remove it"));
+    }
+    limit.map(|limit| OwnerCap { limit, when_full: session.when_full.value() })
+}
+
+/// What is to come would end every session at once, and each new one too.
+fn not_before(session: &Session, to: &mut Resolver<'_>) -> Option<Timestamp> {
+    let moment = session.not_before.at()?;
+    if moment.value.timestamp > to.around.now {
+        let message = format!("`not_before` is {}, which is to come: no session could begin until then", moment.value);
+        let problem = Problem::error("session::not_before", message).at(moment.span.clone());
+        to.report(problem.help("write the present moment: what began before it has ended"));
+    }
+    Some(moment.value.timestamp)
 }
 
 fn expiry(name: &At<String>, session: &Session, to: &mut Resolver<'_>) -> Expiry {

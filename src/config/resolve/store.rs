@@ -1,12 +1,12 @@
 //! `[stores.<name>]`, and those that exist without a table.
 
 use super::super::file::{File, Store};
-use super::super::given::{At, Given, Span};
-use super::super::nearest::suggestion;
+use super::super::given::{At, Span};
+use super::super::nearest::list;
 use super::super::problem::Problem;
 use super::super::word::StoreType;
-use super::super::{Policy, StoreKind, StoreOptions};
-use super::Resolver;
+use super::super::{NearCache, Policy, StoreKind, StoreOptions};
+use super::{Resolver, fallback, memcached, network, postgres, redis};
 use crate::manager::{Keep, Protection};
 use crate::store::disk::DiskOptions;
 use crate::store::memory::MemoryLimits;
@@ -20,7 +20,7 @@ const BUILT_IN: [(&str, StoreType); 3] =
 #[derive(Clone, Debug)]
 pub(super) enum Kept {
     /// In a store.
-    Store(StoreKind),
+    Store(Box<StoreOptions>),
     /// By the browser.
     Browser(Protection),
 }
@@ -36,36 +36,13 @@ pub(super) fn stores(file: &File, state_dir: &Path, to: &mut Resolver<'_>) -> St
     }
     for (name, kind) in BUILT_IN {
         if file.stores.position(name).is_none() {
-            let kept = settle(kind, &Store::default(), state_dir, to);
-            stores.push((name.into(), Some(kept)));
+            let name = At { value: name.to_owned(), span: 0..0 };
+            let kept = settle(kind, &name, &Store::default(), state_dir, to);
+            stores.push((name.value, kept));
         }
     }
-    same_files(file, &stores, to);
+    fallback::check(file, &stores, to);
     stores
-}
-
-/// Two stores cannot share one file. One that exists without a table counts when a policy uses it.
-fn same_files(file: &File, stores: &Stores, to: &mut Resolver<'_>) {
-    let mut taken: Vec<(&Path, Span)> = Vec::new();
-    let is_used = |name: &str| file.sessions.iter().any(|(_, session)| session.store.or("disk".into()) == name);
-    // Those without a table come first: they have no place at which to complain.
-    for (name, kept) in stores.iter().rev() {
-        let Some(Kept::Store(StoreKind::Disk(options))) = kept else { continue };
-        let table = file.stores.iter().find(|(own, _)| own.value == *name);
-        let place = table.map_or(0..0, |(own, store)| store.path.span_or(&own.span));
-        if table.is_none() && !is_used(name) {
-            continue;
-        }
-        match taken.iter().find(|(path, _)| *path == options.path) {
-            Some((_, other)) => to.report(
-                Problem::error("store::duplicate", format!("store `{name}` writes to the file of another one"))
-                    .at(place)
-                    .also(other.clone(), "the other one")
-                    .help("give each a `path` of its own, or let the policies share one store"),
-            ),
-            None => taken.push((&options.path, place)),
-        }
-    }
 }
 
 fn one(name: &At<String>, store: &Store, state_dir: &Path, to: &mut Resolver<'_>) -> Option<Kept> {
@@ -74,7 +51,7 @@ fn one(name: &At<String>, store: &Store, state_dir: &Path, to: &mut Resolver<'_>
         to.missing(&["stores", &name.value, "type"], || {
             Problem::error("config::missing", format!("store `{}` has no type", name.value))
                 .at(name.span.clone())
-                .help("add `type = \"disk\"`, or `memory` or `cookie`")
+                .help("add `type = \"disk\"`, or `redis`, `postgres`, `memcached`, `memory` or `cookie`")
         });
         return None;
     };
@@ -87,88 +64,90 @@ fn one(name: &At<String>, store: &Store, state_dir: &Path, to: &mut Resolver<'_>
         );
         return None;
     }
-    let settings = [
-        ("max_entries", store.max_entries.is_given(), StoreType::Memory, store.max_entries.span_or(&name.span)),
-        ("max_bytes", store.max_bytes.is_given(), StoreType::Memory, store.max_bytes.span_or(&name.span)),
-        ("path", store.path.is_given(), StoreType::Disk, store.path.span_or(&name.span)),
-        ("sync", store.sync.is_given(), StoreType::Disk, store.sync.span_or(&name.span)),
-        ("protection", store.protection.is_given(), StoreType::Cookie, store.protection.span_or(&name.span)),
-    ];
-    for (setting, _, owner, place) in settings.into_iter().filter(|(_, is_given, owner, _)| *is_given && *owner != kind)
-    {
-        let message = format!("`{setting}` means nothing to a {} store", word(kind));
-        let problem = Problem::error("store::setting", message).at(place);
-        to.report(problem.help(format!("remove it, or set `type = \"{}\"`", word(owner))));
+    for (setting, place, owners) in settings(name, store) {
+        if let Some(place) = place.filter(|_| !owners.contains(&kind)) {
+            let message = format!("`{setting}` means nothing to a {} store", kind.as_str());
+            let problem = Problem::error("store::setting", message).at(place);
+            let owners: Vec<String> = owners.iter().map(|owner| format!("type = \"{}\"", owner.as_str())).collect();
+            let owners: Vec<&str> = owners.iter().map(String::as_str).collect();
+            to.report(problem.help(format!("remove it, or set {}", list(&owners))));
+        }
     }
-    Some(settle(kind, store, state_dir, to))
+    settle(kind, name, store, state_dir, to)
 }
 
-fn settle(kind: StoreType, store: &Store, state_dir: &Path, to: &mut Resolver<'_>) -> Kept {
+/// Each setting with its place, where it is given, and the types that it means something to.
+fn settings(name: &At<String>, store: &Store) -> [(&'static str, Option<Span>, &'static [StoreType]); 17] {
+    use StoreType::{Cookie, Disk, Memcached, Memory, Postgres, Redis};
+    macro_rules! setting {
+        ($setting:ident, $($owner:ident)+) => {
+            (
+                stringify!($setting),
+                store.$setting.is_given().then(|| store.$setting.span_or(&name.span)),
+                &[$($owner),+],
+            )
+        };
+    }
+    [
+        setting!(max_entries, Memory),
+        setting!(max_bytes, Memory),
+        setting!(path, Disk),
+        setting!(sync, Disk Postgres),
+        setting!(protection, Cookie),
+        setting!(url, Redis Postgres),
+        setting!(sentinels, Redis),
+        setting!(cluster, Redis),
+        setting!(servers, Memcached),
+        setting!(ca, Redis Postgres),
+        setting!(key_prefix, Redis Memcached),
+        setting!(table, Postgres),
+        setting!(connections, Redis Postgres Memcached),
+        setting!(timeout, Redis Postgres Memcached),
+        setting!(near_cache, Redis Postgres Memcached),
+        setting!(near_cache_bytes, Redis Postgres Memcached),
+        setting!(fallback, Disk Redis Postgres Memcached),
+    ]
+}
+
+fn settle(kind: StoreType, name: &At<String>, store: &Store, state_dir: &Path, to: &mut Resolver<'_>) -> Option<Kept> {
     let limits = MemoryLimits::default();
-    match kind {
-        StoreType::Memory => Kept::Store(StoreKind::Memory(MemoryLimits {
+    let kind = match kind {
+        StoreType::Memory => Some(StoreKind::Memory(MemoryLimits {
             max_entries: to.within("max_entries", &store.max_entries, limits.max_entries, 1..=1_000_000_000),
             max_bytes: to.size("max_bytes", &store.max_bytes, limits.max_bytes as u64, 64 << 10..=1 << 40),
         })),
         StoreType::Disk => {
             let path = state_dir.join(store.path.or("sessions.db".into()));
-            Kept::Store(StoreKind::Disk(DiskOptions { path, sync: store.sync.value() }))
+            Some(StoreKind::Disk(DiskOptions { path, sync: store.sync.value() }))
         }
-        StoreType::Cookie => Kept::Browser(store.protection.value()),
-    }
-}
-
-/// Where a policy keeps its sessions, with what its operator should know about that.
-pub(super) fn keep(given: &Given<String>, policy: &At<String>, stores: &Stores, to: &mut Resolver<'_>) -> Option<Keep> {
-    let name = given.or("disk".into());
-    let place = given.span_or(&policy.span);
-    let Some((_, kept)) = stores.iter().find(|(own, _)| *own == name) else {
-        let names = stores.iter().map(|(name, _)| name.as_str());
-        let problem = Problem::error("config::unknown_store", format!("there is no store `{name}`")).at(place);
-        to.report(problem.help(suggestion(&name, names, "")));
-        return None;
+        StoreType::Redis => redis::options(name, store, to).map(StoreKind::Redis),
+        StoreType::Memcached => memcached::options(name, store, to).map(StoreKind::Memcached),
+        StoreType::Postgres => postgres::options(name, store, to).map(StoreKind::Postgres),
+        StoreType::Cookie => return Some(Kept::Browser(store.protection.value())),
     };
-    let warn = |to: &mut Resolver<'_>, code, message: String, help: &str| {
-        to.report(Problem::warning(code, message).at(place.clone()).help(help));
+    let near = network::near_cache(store, to);
+    let near = if kind.as_ref().is_some_and(StoreKind::is_shared) { near } else { NearCache::default() };
+    let fallback = store.fallback.get().cloned();
+    Some(Kept::Store(Box::new(StoreOptions { name: name.value.clone(), kind: kind?, near, fallback })))
+}
+
+/// The stores that something uses, and the others, which only commands open.
+pub(super) fn sorted(stores: Stores, policies: &[Option<Policy>]) -> (Vec<StoreOptions>, Vec<StoreOptions>) {
+    let stores: Vec<StoreOptions> = stores
+        .into_iter()
+        .filter_map(|(_, kept)| match kept {
+            Some(Kept::Store(store)) => Some(*store),
+            _ => None,
+        })
+        .collect();
+    let by_policy = |name: &str| {
+        policies.iter().flatten().any(|policy| {
+            policy.options.keep == Keep::Store(name.to_owned()) || policy.revocation.as_deref() == Some(name)
+        })
     };
-    match kept.as_ref()? {
-        Kept::Store(kind) => {
-            if matches!(kind, StoreKind::Memory(_)) {
-                let message = format!("sessions of `{}` are lost when the process ends", policy.value);
-                warn(to, "store::memory", message, "a disk store keeps them: `store = \"disk\"`");
-            }
-            Some(Keep::Store(name))
-        }
-        Kept::Browser(protection) => {
-            let message = format!(
-                "a logout from `{}` clears the browser only: a copy of the cookie works until it expires",
-                policy.value
-            );
-            warn(to, "store::cookie", message, "a memory or disk store ends sessions at once");
-            if *protection == Protection::Signed {
-                let message = format!("everybody who has a cookie of `{}` can read the session in it", policy.value);
-                warn(to, "store::signed", message, "set `protection = \"sealed\"`, unless nothing in it is private");
-            }
-            Some(Keep::Browser(*protection))
-        }
-    }
-}
-
-/// The stores that a policy uses, each once.
-pub(super) fn used(stores: Stores, policies: &[Option<Policy>]) -> Vec<StoreOptions> {
-    let wanted = |name: &str| policies.iter().flatten().any(|policy| policy.options.keep == Keep::Store(name.into()));
-    let used = stores.into_iter().filter(|(name, _)| wanted(name));
-    used.filter_map(|(name, kept)| match kept {
-        Some(Kept::Store(kind)) => Some(StoreOptions { name, kind }),
-        _ => None,
-    })
-    .collect()
-}
-
-const fn word(kind: StoreType) -> &'static str {
-    match kind {
-        StoreType::Memory => "memory",
-        StoreType::Disk => "disk",
-        StoreType::Cookie => "cookie",
-    }
+    // A fallback has none of its own, so that one step finds them all.
+    let in_use: Vec<&StoreOptions> = stores.iter().filter(|store| by_policy(&store.name)).collect();
+    let fallbacks = in_use.iter().filter_map(|store| store.fallback.clone());
+    let used: Vec<String> = in_use.iter().map(|store| store.name.clone()).chain(fallbacks).collect();
+    stores.into_iter().partition(|store| used.contains(&store.name))
 }

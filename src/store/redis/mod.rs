@@ -2,7 +2,7 @@
 
 mod url;
 
-pub use url::{RedisUrl, UrlError};
+pub use url::{Address, RedisUrl, UrlError};
 
 use std::time::Duration;
 
