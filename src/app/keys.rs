@@ -1,7 +1,7 @@
 //! The key ring: of the operator's keys, or of one that this server keeps for itself.
 
 use super::StartError;
-use super::wiring::private_directory;
+use super::private_directory;
 use crate::codec::{Key, KeyRing};
 use crate::config::{Config, KeyOptions, StoreKind};
 use crate::manager::Keep;
@@ -24,9 +24,7 @@ pub fn key_ring(config: &Config) -> Result<KeyRing, StartError> {
     }
     let kept = |policy: &crate::config::Policy| match &policy.options.keep {
         Keep::Browser(_) => true,
-        Keep::Store(name) => {
-            config.stores.iter().any(|store| store.name == *name && matches!(store.kind, StoreKind::Disk(_)))
-        }
+        Keep::Store(name) => config.store(name).is_some_and(|store| !matches!(store.kind, StoreKind::Memory(_))),
     };
     let secret = if config.policies.iter().any(kept) {
         let path = config.server.state_dir.join("session.key");

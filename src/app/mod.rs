@@ -2,9 +2,13 @@
 
 mod keys;
 mod sockets;
+mod stores;
+mod sweep;
 mod wiring;
 
 pub use keys::key_ring;
+pub use stores::open;
+pub(crate) use stores::private_directory;
 
 use crate::clock::{Clock, SystemClock};
 use crate::codec::RingError;
@@ -16,7 +20,6 @@ use crate::proxy::options::{ListenAddress, ListenerOptions};
 use crate::proxy::tls::{Certificates, TlsError};
 use crate::proxy::upstream::UpstreamError;
 use crate::session::NoRandomness;
-use crate::store::Store;
 use pingora::apps::HttpServerOptions;
 use pingora::listeners::tls::TlsSettings;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
@@ -32,15 +35,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use stores::Opened;
 use tokio::sync::watch;
-use wiring::Stores;
 
 /// Requests on one connection before it is closed.
 const KEEPALIVE_REQUESTS: u32 = 10_000;
-
-/// How often expired sessions are looked for, and how many are removed in one go.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-const SWEEP_SLICE: usize = 1000;
 
 /// The server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +106,7 @@ pub struct Server {
     config: Arc<Config>,
     proxy: Arc<HttpProxy<Proxy>>,
     sockets: Vec<Socket>,
-    stores: Stores,
+    stores: Vec<Opened>,
     clock: Arc<dyn Clock>,
     connections: Arc<Connections>,
     in_flight: InFlight,
@@ -128,7 +127,7 @@ impl Server {
     /// [`StartError`] says what cannot be had.
     pub fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let ring = Arc::new(key_ring(&config)?);
-        let stores = wiring::open_stores(&config)?;
+        let stores = stores::open_all(&config)?;
         let snapshot = wiring::snapshot(&config, &stores, &ring)?;
         let in_flight = InFlight::default();
         let conf = Arc::new(ServerConf {
@@ -164,11 +163,6 @@ impl Server {
         &self.config
     }
 
-    /// The stores, by name, with what each promises.
-    pub fn promises(&self) -> impl Iterator<Item = (&str, &'static str)> {
-        self.stores.iter().map(|(name, store)| (name.as_str(), store.promise()))
-    }
-
     /// Serves until `stop` comes, then lets running requests finish, within the configured time.
     ///
     /// `ready` is called once connections are accepted.
@@ -188,7 +182,10 @@ impl Server {
             let sweepers: Vec<_> = self
                 .stores
                 .iter()
-                .map(|(_, store)| tokio::spawn(sweep(Arc::clone(store), Arc::clone(&self.clock))))
+                .map(|Opened { name, store, is_shared }| {
+                    let (store, clock) = (Arc::clone(store), Arc::clone(&self.clock));
+                    tokio::spawn(sweep::sweep(name.clone(), store, clock, *is_shared))
+                })
                 .collect();
             // Signals are caught before anybody hears that we are ready.
             let mut stop = std::pin::pin!(stop);
@@ -256,15 +253,5 @@ fn threads(config: &Config) -> usize {
     match config.server.threads {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         threads => threads,
-    }
-}
-
-async fn sweep(store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
-    loop {
-        tokio::time::sleep(SWEEP_INTERVAL).await;
-        // A full slice is followed by the next one at once, after others had their turn.
-        while matches!(store.sweep(clock.now(), SWEEP_SLICE).await, Ok(SWEEP_SLICE..)) {
-            tokio::task::yield_now().await;
-        }
     }
 }

@@ -1,39 +1,27 @@
-//! From options to working parts: stores are opened, upstreams looked up, policies given their managers.
+//! From options to working parts: upstreams are looked up, policies given their managers and their stores.
 
 use super::StartError;
+use super::stores::Opened;
 use crate::codec::{AtRest, KeyRing};
-use crate::config::{Config, StoreKind, StoreOptions};
+use crate::config::{Config, StoreKind};
 use crate::manager::{Custody, Keep, SessionManager};
 use crate::proxy::context::{Policy, Snapshot};
 use crate::proxy::upstream::Upstream;
 use crate::route::RouteTable;
 use crate::store::Store;
-use crate::store::disk::DiskStore;
-use crate::store::guarded::Guarded;
-use crate::store::memory::MemoryStore;
 use crate::wire::Reserved;
 use crate::wire::request::Voice;
 use crate::wire::response::Commands;
-use std::fs;
-use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// A store on this machine that has not answered by then is not going to.
-const STORE_TIMEOUT: Duration = Duration::from_secs(5);
-
-pub(super) fn snapshot(config: &Config, stores: &Stores, ring: &Arc<KeyRing>) -> Result<Snapshot, StartError> {
+pub(super) fn snapshot(config: &Config, stores: &[Opened], ring: &Arc<KeyRing>) -> Result<Snapshot, StartError> {
     let policies = config.policies.iter().map(|policy| {
         let custody = match &policy.options.keep {
             Keep::Browser(protection) => Custody::Browser { mode: (*protection).into(), revoked: None },
             Keep::Store(name) => {
-                let store = stores.iter().find(|(opened, _)| opened == name).map(|(_, store)| Arc::clone(store));
-                let unknown = || StartError::Store { store: name.clone(), source: "it is not configured".into() };
-                let in_memory = config.stores.iter().any(|s| s.name == *name && matches!(s.kind, StoreKind::Memory(_)));
+                let in_memory = config.store(name).is_some_and(|store| matches!(store.kind, StoreKind::Memory(_)));
                 let at_rest = if in_memory { AtRest::Plain } else { AtRest::Sealed };
-                Custody::Server { store: store.ok_or_else(unknown)?, at_rest }
+                Custody::Server { store: find(stores, name)?, at_rest }
             }
         };
         Ok(Policy {
@@ -55,34 +43,7 @@ pub(super) fn snapshot(config: &Config, stores: &Stores, ring: &Arc<KeyRing>) ->
     })
 }
 
-/// The open stores, by the names of the file.
-pub(super) type Stores = Vec<(String, Arc<dyn Store>)>;
-
-pub(super) fn open_stores(config: &Config) -> Result<Stores, StartError> {
-    let open = |store: &StoreOptions| {
-        let opened: Arc<dyn Store> = match &store.kind {
-            StoreKind::Memory(limits) => Arc::new(MemoryStore::new(*limits)),
-            StoreKind::Disk(options) => {
-                if let Some(directory) = options.path.parent() {
-                    private_directory(directory).map_err(|source| cannot_open(&store.name, source))?;
-                }
-                let disk = DiskStore::open(options.clone()).map_err(|source| cannot_open(&store.name, source))?;
-                Arc::new(Guarded::new(Arc::new(disk), "disk", STORE_TIMEOUT))
-            }
-        };
-        Ok((store.name.clone(), opened))
-    };
-    config.stores.iter().map(open).collect()
-}
-
-fn cannot_open(store: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StartError {
-    StartError::Store { store: store.to_owned(), source: source.into() }
-}
-
-/// Makes a directory that nobody else may read.
-pub(super) fn private_directory(path: &Path) -> io::Result<()> {
-    if path.as_os_str().is_empty() || path.is_dir() {
-        return Ok(());
-    }
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+fn find(stores: &[Opened], name: &str) -> Result<Arc<dyn Store>, StartError> {
+    let found = stores.iter().find(|opened| opened.name == name).map(|opened| Arc::clone(&opened.store));
+    found.ok_or_else(|| StartError::Store { store: name.to_owned(), source: "it is not configured".into() })
 }

@@ -6,7 +6,7 @@ use crate::proxy::options::{
     HostHeader, ListenerOptions, OnMissing, RouteOptions, ServerAddress, ServerOptions, SessionUse, UpstreamOptions,
 };
 use crate::session::Keys;
-use crate::store::disk::Sync;
+use crate::store::redis::{Address, RedisUrl, Topology};
 use serde_json::{Value as Json, json};
 
 /// The picture for people.
@@ -20,18 +20,17 @@ pub fn text(config: &Config) -> String {
         ("stores", config.stores.iter().map(store).collect()),
         ("keys", keys(&config.keys)),
     ];
-    let mut text = String::new();
-    for (title, rows) in sections.into_iter().filter(|(_, rows)| !rows.is_empty()) {
-        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-        let (first, second) = (width(0), width(1));
-        text += title;
-        text.push('\n');
-        for [name, what, more] in &rows {
-            text += format!("  {name:first$}  {what:second$}  {more}").trim_end();
-            text.push('\n');
-        }
-    }
-    text
+    let sections = sections.into_iter().filter(|(_, rows)| !rows.is_empty());
+    sections.map(|(title, rows)| format!("{title}\n{}", table(&rows))).collect()
+}
+
+fn table(rows: &[[String; 3]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let (first, second) = (width(0), width(1));
+    let row = |[name, what, more]: &[String; 3]| {
+        format!("  {name:first$}  {what:second$}  {more}").trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(row).collect()
 }
 
 /// The picture for programs.
@@ -59,6 +58,8 @@ pub fn json(config: &Config) -> Json {
         json!({
             "name": options.name,
             "store": match &options.keep { Keep::Store(name) => name, Keep::Browser(_) => "cookie" },
+            "revocation": each.revocation,
+            "max_sessions_per_owner": options.max_sessions_per_owner.map(|cap| cap.limit),
             "cookie": options.cookie.name().as_str(),
             "secure": options.cookie.options().secure,
             "prefix": each.headers.prefix.as_str(),
@@ -66,17 +67,25 @@ pub fn json(config: &Config) -> Json {
             "absolute_seconds": expiry.absolute.as_secs(),
         })
     };
-    let store = |each: &StoreOptions| {
-        let [name, place, promise] = store(each);
-        json!({ "name": name, "place": place, "promise": promise })
-    };
     json!({
         "listeners": config.listeners.iter().map(listener).collect::<Vec<_>>(),
         "routes": config.routes.iter().map(route).collect::<Vec<_>>(),
         "upstreams": config.upstreams.iter().map(upstream).collect::<Vec<_>>(),
         "sessions": config.policies.iter().map(session).collect::<Vec<_>>(),
-        "stores": config.stores.iter().map(store).collect::<Vec<_>>(),
+        "stores": config.stores.iter().map(store_json).collect::<Vec<_>>(),
         "keys": config.keys.iter().map(|key| &key.id).collect::<Vec<_>>(),
+    })
+}
+
+/// A store for programs.
+fn store_json(store: &StoreOptions) -> Json {
+    json!({
+        "name": store.name,
+        "type": store.kind.as_str(),
+        "place": place(&store.kind),
+        "promise": store.kind.promise(),
+        "near_cache_seconds": store.near.max_age.map(|age| age.as_secs_f64()),
+        "fallback": store.fallback,
     })
 }
 
@@ -145,28 +154,60 @@ fn session(policy: &Policy) -> [String; 3] {
         Keep::Browser(Protection::Sealed) => "in the visitor's cookie, sealed".into(),
         Keep::Browser(Protection::Signed) => "in the visitor's cookie, readable".into(),
     };
+    let keep = policy.revocation.as_ref().map_or(keep.clone(), |store| format!("{keep}, ends in store {store}"));
     let (idle, absolute) = (Period(options.expiry.idle), Period(options.expiry.absolute));
     let more =
         format!("cookie {}, headers {}, {idle} idle, {absolute} at most", options.cookie.name(), policy.headers.prefix);
-    [options.name.clone(), keep, more]
+    let cap = options.max_sessions_per_owner.map_or(String::new(), |cap| format!(", {} an owner", cap.limit));
+    [options.name.clone(), keep, more + &cap]
 }
 
 fn store(store: &StoreOptions) -> [String; 3] {
-    let (what, promise) = match &store.kind {
-        StoreKind::Memory(_) => ("memory".into(), "lost when the process ends"),
-        StoreKind::Disk(options) => {
-            let promise = match options.sync {
-                Sync::Always => "nothing acknowledged is ever lost",
-                Sync::Interval => "a power cut may lose the last second",
-                Sync::Never => "a power cut may lose more than the last second",
-            };
-            (options.path.display().to_string(), promise)
+    let near = store.near.max_age.map(|age| format!("; shown from copies of up to {}", Period(age)));
+    let fallback = store.fallback.as_ref().map(|other| format!("; what it lacks is fetched from {other}"));
+    let more = [Some(store.kind.promise().to_owned()), near, fallback].into_iter().flatten().collect();
+    [store.name.clone(), place(&store.kind), more]
+}
+
+/// Where a store lies, without its user and its password.
+fn place(kind: &StoreKind) -> String {
+    match kind {
+        StoreKind::Memory(_) => "memory".into(),
+        StoreKind::Disk(options) => options.path.display().to_string(),
+        StoreKind::Redis(options) => match &options.topology {
+            Topology::Single(server) => redis(server),
+            Topology::Sentinel { sentinels, primary } => {
+                let name = if let Address::Tcp { host, .. } = &primary.address { host } else { "" };
+                format!("redis primary {name} by {}", sentinels.iter().map(redis).collect::<Vec<_>>().join(" "))
+            }
+            Topology::Cluster(nodes) => {
+                format!("cluster of {}", nodes.iter().map(redis).collect::<Vec<_>>().join(" "))
+            }
+        },
+        StoreKind::Memcached(options) => {
+            let servers: Vec<String> = options.servers.iter().map(ToString::to_string).collect();
+            format!("memcached {}", servers.join(" "))
         }
-    };
-    [store.name.clone(), what, promise.into()]
+        StoreKind::Postgres(options) => format!("postgres table {}", options.table.as_str()),
+    }
+}
+
+fn redis(server: &RedisUrl) -> String {
+    match &server.address {
+        Address::Tcp { host, port, tls } => {
+            let scheme = if *tls { "rediss" } else { "redis" };
+            let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+            format!("{scheme}://{host}:{port}")
+        }
+        Address::Unix(path) => format!("redis+unix://{}", path.display()),
+    }
 }
 
 fn keys(keys: &[KeyOptions]) -> Vec<[String; 3]> {
+    if keys.is_empty() {
+        let more = "`cloakroom keygen` makes one to share or to rotate";
+        return vec![["(none)".into(), "this server makes one of its own".into(), more.into()]];
+    }
     let each = |(index, key): (usize, &KeyOptions)| {
         let use_ = if index == 0 { "seals and opens" } else { "opens" };
         let more = key.retire_after.map_or(String::new(), |last| format!("until {last}"));

@@ -1,10 +1,8 @@
 //! `cloakroom run`: serve in the foreground.
 
-use super::print_error;
+use super::{picture, print_error};
 use crate::app::Server;
 use crate::config::{Config, LogFormat, LogOptions};
-use crate::manager::Keep;
-use std::fmt::Write as _;
 use std::io::{IsTerminal as _, stderr};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -25,7 +23,7 @@ pub(super) fn run(config: Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let (screen, listeners) = (screen(&server), server.config().listeners.len());
+    let (screen, listeners) = (screen(server.config()), server.config().listeners.len());
     let ready = || {
         if stderr().is_terminal() {
             eprintln!("{screen}ready in {} ms", started.elapsed().as_millis());
@@ -109,40 +107,8 @@ pub(super) fn start_logging_quietly() {
 }
 
 /// What a person sees when the server starts: one screen.
-fn screen(server: &Server) -> String {
-    let config = server.config();
-    let mut screen = String::new();
-    let mut line = |text: String| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(screen, "{text}");
-    };
+fn screen(config: &Config) -> String {
     let file = config.path.as_ref().map_or_else(|| "the command line".into(), |path| path.display().to_string());
-    line(format!("configuration {file}"));
-    for listener in &config.listeners {
-        let scheme = if listener.certificates.is_empty() { "http" } else { "https" };
-        line(format!("listening     {scheme}://{} ({})", listener.address, listener.name));
-    }
-    for route in &config.routes {
-        let sessions: Vec<_> =
-            route.sessions.iter().map(|used| config.policies[used.policy].options.name.as_str()).collect();
-        let sessions =
-            if sessions.is_empty() { "no session".into() } else { format!("session {}", sessions.join(", ")) };
-        line(format!("route         {} → {}, {sessions}", route.name, config.upstreams[route.upstream].name));
-    }
-    for (store, promise) in server.promises() {
-        line(format!("store         {store}: {promise}"));
-    }
-    for policy in config.policies.iter().filter(|policy| matches!(policy.options.keep, Keep::Browser(_))) {
-        line(format!("store         session {} is kept by the visitor's browser", policy.options.name));
-    }
-    match config.keys.as_slice() {
-        [] => line(
-            "keys          one of this server's own; name keys with `cloakroom keygen` to share or rotate them".into(),
-        ),
-        [sealing, others @ ..] => line(format!("keys          {} seals, {} more open", sealing.id, others.len())),
-    }
-    for warning in &config.warnings {
-        line(format!("warning       {}", warning.message));
-    }
-    screen
+    let warnings: String = config.warnings.iter().map(|warning| format!("warning: {}\n", warning.message)).collect();
+    format!("configuration {file}\n{}{warnings}", picture::text(config))
 }
