@@ -28,27 +28,6 @@ pub enum Consume {
     Always,
 }
 
-/// How many sessions one owner may have at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OwnerCap {
-    /// So many.
-    pub limit: NonZeroU32,
-    /// What a login does that would be one too many.
-    pub when_full: WhenFull,
-}
-
-/// What a login does that would be one too many.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WhenFull {
-    /// It is refused.
-    Reject,
-    /// It ends the session whose login is longest ago.
-    #[default]
-    Oldest,
-    /// It ends the session that was not used for longest.
-    LeastRecent,
-}
-
 /// How a session that the browser keeps is protected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protection {
@@ -133,10 +112,6 @@ pub struct PolicyOptions {
     pub apply_on_error_status: bool,
     /// When flash messages are consumed.
     pub consume: Consume,
-    /// How many sessions one owner may have at a time; `None`: any number.
-    pub max_sessions_per_owner: Option<OwnerCap>,
-    /// Sessions that began before this moment have ended.
-    pub not_before: Option<Timestamp>,
     /// The cookie.
     pub cookie: CookiePolicy,
 }

@@ -160,8 +160,6 @@ fn options() -> PolicyOptions {
         on_refused: OnRefused::Error,
         on_conflict: OnRefused::Error,
         apply_on_error_status: false,
-        max_sessions_per_owner: None,
-        not_before: None,
         consume: Consume::Always,
         cookie: CookiePolicy::new(cookie).unwrap(),
     }

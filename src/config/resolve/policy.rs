@@ -20,9 +20,6 @@ const MAX_SESSION: u64 = 64 << 10;
 /// The longest life of a persistent cookie: 400 days (CK5).
 const MAX_PERSISTENT: Duration = Duration::from_secs(34_560_000);
 
-/// More sessions of one owner than anybody has browsers.
-const MAX_SESSIONS_PER_OWNER: u32 = 1000;
-
 /// What a token in a cookie needs beside the record, before base64: versions, names, clocks, salt and seal.
 const TOKEN_OVERHEAD: usize = 160;
 
@@ -44,7 +41,7 @@ fn one(
 ) -> Option<Policy> {
     let keep = keep::keep(name, session, stores, to);
     let revocation = keep::revocation(name, session, keep.as_ref(), stores, to);
-    let max_sessions_per_owner = owner_cap(session, to);
+    let max_sessions_per_owner = owner_cap(name, session, keep.as_ref(), to);
     let not_before = not_before(session, to);
     let expiry = expiry(name, session, to);
     let cookie = cookie::cookie(name, session, secure, to);
@@ -58,25 +55,31 @@ fn one(
         expiry,
         not_before: None,
         max_sessions_per_owner: None,
+        not_before,
+        max_sessions_per_owner,
         limits,
         choices: choices?,
         on_refused: session.on_refused.value(),
         on_conflict: session.on_conflict.value(),
         apply_on_error_status: session.apply_on_error_status.or(false),
         consume: session.flash.consume.value(),
-        max_sessions_per_owner,
-        not_before,
         cookie: cookie?,
     };
     Some(Policy { options, headers: headers?, revocation })
 }
 
-fn owner_cap(session: &Session, to: &mut Resolver<'_>) -> Option<OwnerCap> {
-    let limit = to.within("max_sessions_per_owner", &session.max_sessions_per_owner, 0, 0..=MAX_SESSIONS_PER_OWNER);
+fn owner_cap(name: &At<String>, session: &Session, keep: Option<&Keep>, to: &mut Resolver<'_>) -> Option<OwnerCap> {
+    let limit = to.within("max_sessions_per_owner", &session.max_sessions_per_owner, 0, 0..=OwnerCap::MAX_LIMIT);
     let limit = NonZeroU32::new(limit);
     if let Some(when_full) = session.when_full.at().filter(|_| limit.is_none()) {
         let problem = Problem::error("session::owner", "`when_full` means nothing without `max_sessions_per_owner`");
         to.report(problem.at(when_full.span.clone()).help("add `max_sessions_per_owner = 5`, or remove it"));
+    }
+    if let (Some(cap), Some(Keep::Browser(_))) = (session.max_sessions_per_owner.at(), keep) {
+        let message =
+            format!("`max_sessions_per_owner` means nothing to `{}`: nobody counts what browsers keep", name.value);
+        let problem = Problem::error("session::owner", message).at(cap.span.clone());
+        to.report(problem.help("remove it, or choose a store"));
     }
     limit.map(|limit| OwnerCap { limit, when_full: session.when_full.value() })
 }
