@@ -2,6 +2,7 @@
 
 use super::defaults::{REFERENCE, Setting, settings};
 use super::file::File;
+use super::word::Word as _;
 use super::{Config, Period, Policy, Size, password};
 use schemars::generate::SchemaSettings;
 use serde_json::Value as Json;
@@ -91,6 +92,9 @@ fn settle(session: &mut Table, Policy { options, .. }: &Policy) {
         ("max_value_bytes", size(options.limits.value_bytes)),
     ] {
         session.entry(name).or_insert(value);
+    }
+    if let Some(cap) = options.max_sessions_per_owner {
+        session.entry("when_full").or_insert_with(|| cap.when_full.word().into());
     }
     let cookie = section(session, "cookie");
     let options = options.cookie.options();

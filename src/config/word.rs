@@ -21,6 +21,14 @@ pub trait Word: Copy + 'static {
     const WORDS: &'static [(&'static str, Self)];
     /// Values that have a name and are truth values too.
     const TRUTHS: Option<(Self, Self)> = None;
+
+    /// The name of a value that has one.
+    fn word(self) -> &'static str
+    where
+        Self: PartialEq,
+    {
+        Self::WORDS.iter().find(|(_, value)| *value == self).map_or("", |(word, _)| word)
+    }
 }
 
 /// A value written as one of its words.
@@ -147,13 +155,6 @@ pub enum StoreType {
     Postgres,
     /// In the visitor's cookie.
     Cookie,
-}
-
-impl StoreType {
-    /// Its name in the file.
-    pub fn as_str(self) -> &'static str {
-        Self::WORDS.iter().find(|(_, kind)| *kind == self).map_or("", |(word, _)| word)
-    }
 }
 
 impl Word for StoreType {

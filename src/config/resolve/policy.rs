@@ -53,8 +53,6 @@ fn one(
         name: name.value.clone(),
         keep: keep?,
         expiry,
-        not_before: None,
-        max_sessions_per_owner: None,
         not_before,
         max_sessions_per_owner,
         limits,
@@ -75,7 +73,7 @@ fn owner_cap(name: &At<String>, session: &Session, keep: Option<&Keep>, to: &mut
         let problem = Problem::error("session::owner", "`when_full` means nothing without `max_sessions_per_owner`");
         to.report(problem.at(when_full.span.clone()).help("add `max_sessions_per_owner = 5`, or remove it"));
     }
-    if let (Some(cap), Some(Keep::Browser(_))) = (session.max_sessions_per_owner.at(), keep) {
+    if let (Some(cap), Some(_), Some(Keep::Browser(_))) = (session.max_sessions_per_owner.at(), limit, keep) {
         let message =
             format!("`max_sessions_per_owner` means nothing to `{}`: nobody counts what browsers keep", name.value);
         let problem = Problem::error("session::owner", message).at(cap.span.clone());

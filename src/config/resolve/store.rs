@@ -4,7 +4,7 @@ use super::super::file::{File, Store};
 use super::super::given::{At, Span};
 use super::super::nearest::list;
 use super::super::problem::Problem;
-use super::super::word::StoreType;
+use super::super::word::{StoreType, Word as _};
 use super::super::{NearCache, Policy, StoreKind, StoreOptions};
 use super::{Resolver, fallback, memcached, network, postgres, redis};
 use crate::manager::{Keep, Protection};
@@ -66,9 +66,9 @@ fn one(name: &At<String>, store: &Store, state_dir: &Path, to: &mut Resolver<'_>
     }
     for (setting, place, owners) in settings(name, store) {
         if let Some(place) = place.filter(|_| !owners.contains(&kind)) {
-            let message = format!("`{setting}` means nothing to a {} store", kind.as_str());
+            let message = format!("`{setting}` means nothing to a {} store", kind.word());
             let problem = Problem::error("store::setting", message).at(place);
-            let owners: Vec<String> = owners.iter().map(|owner| format!("type = \"{}\"", owner.as_str())).collect();
+            let owners: Vec<String> = owners.iter().map(|owner| format!("type = \"{}\"", owner.word())).collect();
             let owners: Vec<&str> = owners.iter().map(String::as_str).collect();
             to.report(problem.help(format!("remove it, or set {}", list(&owners))));
         }
