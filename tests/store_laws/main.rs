@@ -16,6 +16,7 @@ mod moves;
 mod near;
 mod processes;
 mod races;
+mod redis;
 #[path = "../servers/mod.rs"]
 mod servers;
 mod support;
@@ -54,6 +55,11 @@ stores_keep! {
         near_memory
         moving_memory
         moving_from_old
+        redis
+        redis_unix
+        redis_tls_acl
+        redis_sentinel
+        redis_cluster
     ]
     {
         laws::load_answers_none_for_absent_and_expired_alike,
@@ -90,6 +96,11 @@ stores_keep! {
         near_memory
         moving_memory
         moving_from_old
+        redis
+        redis_unix
+        redis_tls_acl
+        redis_sentinel
+        redis_cluster
     ]
     {
         laws::the_index_lists_only_live_keys,

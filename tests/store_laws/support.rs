@@ -1,6 +1,7 @@
 //! What the tests of all stores share.
 
 use crate::moves::FromOld;
+use crate::redis;
 use bytes::Bytes;
 use cloakroom::clock::Timestamp;
 use cloakroom::session::{OwnerKey, StoreKey};
@@ -78,6 +79,30 @@ impl Fixture {
         let second = shared.then(|| open_disk(directory.path(), sync));
         let store = Arc::new(open_disk(directory.path(), sync));
         Self { store, _second: second, _directory: Some(directory) }
+    }
+
+    pub fn redis() -> Self {
+        Self::of(redis::plain())
+    }
+
+    pub fn redis_unix() -> Self {
+        Self::of(redis::over_a_socket())
+    }
+
+    pub fn redis_tls_acl() -> Self {
+        Self::of(redis::over_tls_as_a_user())
+    }
+
+    pub fn redis_sentinel() -> Self {
+        Self::of(redis::by_sentinels())
+    }
+
+    pub fn redis_cluster() -> Self {
+        Self::of(redis::in_a_cluster())
+    }
+
+    fn of(store: impl Store) -> Self {
+        Self { store: Arc::new(store), _second: None, _directory: None }
     }
 
     pub fn store(&self) -> Arc<dyn Store> {

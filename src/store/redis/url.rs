@@ -1,6 +1,7 @@
 //! Where a Redis server is: `redis://user:password@host:6379/0`, `rediss://…` with TLS, `redis+unix:///run/redis.sock?db=0`.
 
 use crate::secret::Secret;
+use std::fmt;
 use std::path::PathBuf;
 use url::Url;
 
@@ -82,6 +83,23 @@ impl RedisUrl {
         let username = Some(decoded(url.username())).filter(|name| !name.is_empty());
         let password = url.password().map(|word| Secret::new(decoded(word)));
         Ok(Self { address, username, password, database })
+    }
+
+    /// Another server that is reached in the same way.
+    pub(super) fn at(&self, host: String, port: u16) -> Self {
+        let tls = matches!(self.address, Address::Tcp { tls: true, .. });
+        Self { address: Address::Tcp { host, port, tls }, ..self.clone() }
+    }
+}
+
+impl fmt::Display for RedisUrl {
+    /// Where it is, without how to log in.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.address {
+            Address::Tcp { host, port, .. } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Address::Tcp { host, port, .. } => write!(f, "{host}:{port}"),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
     }
 }
 
