@@ -7,6 +7,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
 pub mod redis;
+pub mod fake_memcached;
+pub mod memcached;
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;

@@ -14,6 +14,7 @@ mod kills;
 mod laws;
 mod moves;
 mod near;
+mod memcached;
 mod processes;
 mod races;
 mod redis;
@@ -60,6 +61,8 @@ stores_keep! {
         redis_tls_acl
         redis_sentinel
         redis_cluster
+        memcached
+        memcached_ring
     ]
     {
         laws::load_answers_none_for_absent_and_expired_alike,
@@ -101,6 +104,8 @@ stores_keep! {
         redis_tls_acl
         redis_sentinel
         redis_cluster
+        memcached
+        memcached_ring
     ]
     {
         laws::the_index_lists_only_live_keys,

@@ -2,17 +2,20 @@
 
 use crate::moves::FromOld;
 use crate::redis;
+use crate::servers::memcached::Memcached;
 use bytes::Bytes;
 use cloakroom::clock::Timestamp;
 use cloakroom::session::{OwnerKey, StoreKey};
 use cloakroom::store::disk::{DiskOptions, DiskStore, Sync};
 use cloakroom::store::guarded::Guarded;
+use cloakroom::store::memcached::{MemcachedOptions, MemcachedServer, MemcachedStore};
 use cloakroom::store::memory::{MemoryLimits, MemoryStore};
 use cloakroom::store::moving::Moving;
 use cloakroom::store::near::{Near, NearOptions};
 use cloakroom::store::{Entry, Store, Version, Written};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -71,6 +74,21 @@ impl Fixture {
     }
 
     fn alone(store: impl Store) -> Self {
+    pub fn memcached() -> Self {
+        static SERVER: OnceLock<Memcached> = OnceLock::new();
+        let server = SERVER.get_or_init(|| Memcached::on_port(&[]));
+        Self::remote(open_memcached(&[server]))
+    }
+
+    /// Three servers, one of them on a Unix socket.
+    pub fn memcached_ring() -> Self {
+        static SERVERS: OnceLock<[Memcached; 3]> = OnceLock::new();
+        let start = || [Memcached::on_port(&[]), Memcached::on_port(&[]), Memcached::on_socket()];
+        Self::remote(open_memcached(&SERVERS.get_or_init(start).each_ref()))
+    }
+
+    /// A store whose data lie elsewhere, and there under a prefix that no other test has.
+    fn remote(store: impl Store) -> Self {
         Self { store: Arc::new(store), _second: None, _directory: None }
     }
 
@@ -112,6 +130,21 @@ impl Fixture {
 
 pub fn open_disk(directory: &Path, sync: Sync) -> DiskStore {
     DiskStore::open(DiskOptions { path: directory.join("sessions.db"), sync }).unwrap()
+}
+
+/// A store on these servers, in which no other store of this program sees anything.
+pub fn open_memcached(servers: &[&Memcached]) -> MemcachedStore {
+    MemcachedStore::open(memcached_options(servers))
+}
+
+pub fn memcached_options(servers: &[&Memcached]) -> MemcachedOptions {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    MemcachedOptions {
+        servers: servers.iter().map(|server| MemcachedServer::parse(&server.name()).unwrap()).collect(),
+        key_prefix: format!("test{}:", COUNT.fetch_add(1, Ordering::Relaxed)),
+        connections: 2,
+        timeout: Duration::from_secs(20),
+    }
 }
 
 /// The present of most tests.

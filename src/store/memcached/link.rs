@@ -1,0 +1,182 @@
+//! The way to one server: a connection that is made when it is needed, and made anew when it has ended.
+
+use super::connection::{Answer, Ask, Connection, Job, Request, refuse_waiting};
+use super::failure::{End, Failure};
+use super::greeting::Greeting;
+use super::server::MemcachedServer;
+use crate::session::random;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout};
+
+/// The most requests that wait for a connection; when it is full, callers wait to queue.
+const QUEUE: usize = 1024;
+
+/// How long a server is left alone after its first failure, and at most.
+const REST: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+type Reader = Box<dyn AsyncRead + Send + Unpin>;
+type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// A server, as all connections to it know it.
+#[derive(Debug)]
+pub(super) struct Server {
+    address: MemcachedServer,
+    name: Arc<str>,
+    /// How long an answer, and a connection, may take.
+    timeout: Duration,
+    was_greeted: AtomicBool,
+}
+
+/// One shared connection.
+#[derive(Debug)]
+pub(super) struct Link {
+    server: Arc<Server>,
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    rest: Arc<Mutex<Rest>>,
+}
+
+/// When the next connection may be tried.
+#[derive(Debug, Default)]
+struct Rest {
+    failures: u32,
+    until: Option<Instant>,
+}
+
+/// The answer to a request that is on its way.
+#[derive(Debug)]
+pub(super) struct Pending(oneshot::Receiver<Result<Answer, Failure>>);
+
+impl Server {
+    pub(super) fn new(address: MemcachedServer, timeout: Duration) -> Self {
+        let name = address.to_string().into();
+        Self { address, name, timeout, was_greeted: AtomicBool::new(false) }
+    }
+
+    /// A connection to a server that is what it should be.
+    async fn connect(&self) -> Result<(Reader, Writer, Greeting), End> {
+        let (mut reader, mut writer): (Reader, Writer) = match &self.address {
+            MemcachedServer::Tcp { host, port } => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                stream.set_nodelay(true)?;
+                let (reader, writer) = stream.into_split();
+                (Box::new(reader), Box::new(writer))
+            }
+            MemcachedServer::Unix(path) => {
+                let (reader, writer) = UnixStream::connect(path).await?.into_split();
+                (Box::new(reader), Box::new(writer))
+            }
+        };
+        let greeting = Greeting::ask(&mut reader, &mut writer).await?;
+        Ok((reader, writer, greeting))
+    }
+
+    /// Says once what an operator should know of the server.
+    fn greeted(&self, greeting: Greeting) {
+        if self.was_greeted.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (server, evictions) = (&*self.name, greeting.evictions);
+        if evictions > 0 {
+            tracing::warn!(server, evictions, "memcached has pushed out live items: give it more memory (-m)");
+        }
+        if !greeting.evicts {
+            tracing::warn!(
+                server,
+                "memcached runs without evictions (-M): when full, it drops a session that is written"
+            );
+        }
+    }
+}
+
+impl Link {
+    pub(super) fn new(server: Arc<Server>) -> Self {
+        Self { server, jobs: Mutex::default(), rest: Arc::default() }
+    }
+
+    /// Asks, and asks once more on a new connection when the first has ended and nothing can have happened twice.
+    pub(super) async fn ask(&self, request: Request) -> Result<Answer, Failure> {
+        let pending = self.post(request.clone()).await;
+        self.settle(pending, request).await
+    }
+
+    /// Sends a request off, for those who have more to send before they wait.
+    pub(super) async fn post(&self, request: Request) -> Result<Pending, Failure> {
+        let (reply, pending) = oneshot::channel();
+        let jobs = self.jobs()?;
+        match jobs.try_send(Job { request, reply }) {
+            Ok(()) => Ok(Pending(pending)),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(self.ended(false, End::Closed)),
+            Err(mpsc::error::TrySendError::Full(job)) => match timeout(self.server.timeout, jobs.send(job)).await {
+                Ok(Ok(())) => Ok(Pending(pending)),
+                Ok(Err(_)) => Err(self.ended(false, End::Closed)),
+                Err(_) => Err(self.ended(false, End::TimedOut)),
+            },
+        }
+    }
+
+    /// Waits for the answer to a `request` that was posted.
+    pub(super) async fn settle(&self, pending: Result<Pending, Failure>, request: Request) -> Result<Answer, Failure> {
+        let is_harmless_twice = matches!(request.ask, Ask::Get | Ask::Delete | Ask::DeleteIf(_));
+        match self.wait(pending).await {
+            Err(failure) if failure.is_worth_repeating(is_harmless_twice) => self.wait(self.post(request).await).await,
+            answer => answer,
+        }
+    }
+
+    async fn wait(&self, pending: Result<Pending, Failure>) -> Result<Answer, Failure> {
+        pending?.0.await.unwrap_or_else(|_| Err(self.ended(true, End::Dropped)))
+    }
+
+    fn ended(&self, sent: bool, end: End) -> Failure {
+        Failure::Ended { server: Arc::clone(&self.server.name), sent, end }
+    }
+
+    /// The queue of the connection; a new connection when there is none and its time has come.
+    ///
+    /// The task lives on the caller's runtime. When that is shut down the queue closes, and the next caller makes another.
+    fn jobs(&self) -> Result<mpsc::Sender<Job>, Failure> {
+        let mut place = self.jobs.lock();
+        if let Some(jobs) = place.as_ref().filter(|jobs| !jobs.is_closed()) {
+            return Ok(jobs.clone());
+        }
+        if self.rest.lock().until.is_some_and(|until| Instant::now() < until) {
+            return Err(Failure::Resting { server: Arc::clone(&self.server.name) });
+        }
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        tokio::spawn(run(Arc::clone(&self.server), Arc::clone(&self.rest), queue));
+        *place = Some(jobs.clone());
+        Ok(jobs)
+    }
+}
+
+impl Rest {
+    /// Twice as long each time, and not for all proxies alike.
+    fn prolong(&mut self) {
+        self.failures = self.failures.saturating_add(1);
+        let (first, longest) = REST;
+        let rest = first.saturating_mul(1 << self.failures.min(10)).min(longest);
+        let [chance] = random::<1>().unwrap_or([128]);
+        self.until = Some(Instant::now() + rest.mul_f32(0.5 + f32::from(chance) / 512.0));
+    }
+}
+
+/// The task of a connection, from the first try to reach the server to its end.
+async fn run(server: Arc<Server>, rest: Arc<Mutex<Rest>>, mut jobs: mpsc::Receiver<Job>) {
+    match timeout(server.timeout, server.connect()).await.unwrap_or(Err(End::TimedOut)) {
+        Ok((reader, writer, greeting)) => {
+            server.greeted(greeting);
+            let connection = Connection::new(Arc::clone(&server.name), greeting.value_max, server.timeout);
+            connection.serve(reader, writer, &mut jobs, || *rest.lock() = Rest::default()).await;
+        }
+        Err(end) => {
+            rest.lock().prolong();
+            refuse_waiting(&mut jobs, || Failure::Unreachable { server: Arc::clone(&server.name), end: end.clone() });
+        }
+    }
+}
