@@ -172,6 +172,18 @@ async fn a_reply_that_nobody_asked_for_is_given_to_nobody() {
     assert_eq!(fake.accepted(), 2);
 }
 
+// A server that greets and then breaks off is left alone for longer and longer.
+#[tokio::test]
+async fn a_server_that_never_answers_is_not_besieged() {
+    let (fake, store) = faked(&[Manner::CutsReads]);
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(500) {
+        assert!(store.load(&key(1), NOW).await.is_err());
+        tokio::task::yield_now().await;
+    }
+    assert!((2..20).contains(&fake.accepted()), "{} connections in half a second", fake.accepted());
+}
+
 #[tokio::test]
 async fn a_server_of_another_kind_is_named_as_such() {
     let (_fake, store) = faked(&[Manner::Ancient]);

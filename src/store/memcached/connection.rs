@@ -25,14 +25,14 @@ const WRITE: usize = 256 << 10;
 const READ: usize = 16 << 10;
 
 /// A command that a caller wants done.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Request {
     pub(super) key: Bytes,
     pub(super) ask: Ask,
 }
 
 /// What is to be done.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) enum Ask {
     Get,
     Create(Bytes, Ttl),
@@ -50,7 +50,6 @@ pub(super) struct Unique {
 }
 
 /// What became of it.
-#[derive(Debug)]
 pub(super) enum Answer {
     Found(Bytes, Unique),
     /// Done; a write learns its unique number.
@@ -61,7 +60,6 @@ pub(super) enum Answer {
 }
 
 /// A request on its way, and the way back.
-#[derive(Debug)]
 pub(super) struct Job {
     pub(super) request: Request,
     pub(super) reply: oneshot::Sender<Result<Answer, Failure>>,
@@ -99,16 +97,14 @@ impl Connection {
         Self { server, value_max, timeout, id, next: 0, out, input, under_way: VecDeque::new() }
     }
 
-    /// Serves `jobs` until nobody is left to ask, or until the connection ends: then says how. Calls `answered` once, at
-    /// the first reply.
+    /// Serves `jobs` until the connection ends or nobody is left to ask; says whether the server has ever answered.
     pub(super) async fn serve(
         mut self,
         mut reader: impl AsyncRead + Unpin,
         mut writer: impl AsyncWrite + Unpin,
         jobs: &mut mpsc::Receiver<Job>,
-        answered: impl FnOnce(),
-    ) {
-        let mut answered = Some(answered);
+    ) -> bool {
+        let mut has_answered = false;
         // Set for the oldest command under way, and only looked at again when it rings: most are answered by then.
         let mut alarm = std::pin::pin!(sleep_until(Instant::now()));
         let mut is_set = false;
@@ -135,16 +131,14 @@ impl Connection {
                         if let Err(end) = self.hand_out() {
                             break end;
                         }
-                        if let Some(answered) = answered.take() {
-                            answered();
-                        }
+                        has_answered = true;
                     }
                     Err(error) => break error.into(),
                 },
                 job = jobs.recv(), if self.takes_more() => match job {
                     Some(job) => self.begin(job),
                     // The store is gone, and with it everybody who asked.
-                    None => return,
+                    None => return has_answered,
                 },
                 () = &mut alarm, if is_set => {
                     if self.is_overdue() {
@@ -160,6 +154,7 @@ impl Connection {
             let _ = waiting.reply.send(Err(failure));
         }
         refuse_waiting(jobs, || Failure::Ended { server: Arc::clone(&self.server), sent: false, end: end.clone() });
+        has_answered
     }
 
     fn takes_more(&self) -> bool {

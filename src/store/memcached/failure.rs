@@ -69,6 +69,9 @@ pub(super) enum End {
     Broken(#[source] Arc<io::Error>),
     #[error("the server closed it")]
     Closed,
+    /// It said so, as it does with `-o maxconns_fast`.
+    #[error("the server has as many connections as it takes (-c)")]
+    TooMany,
     #[error("the server did not answer in time")]
     TimedOut,
     /// Everything that follows might be somebody else's session.

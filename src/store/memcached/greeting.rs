@@ -49,14 +49,16 @@ impl Greeting {
     }
 
     /// `None` while the end is missing.
-    fn parse(text: &[u8]) -> Result<Option<Self>, Malformed> {
+    fn parse(text: &[u8]) -> Result<Option<Self>, End> {
         let mut greeting = Self { value_max: (1 << 20) - OVERHEAD, evicts: true, evictions: 0 };
         let Some((whole, _)) = text.iter().rposition(|byte| *byte == b'\n').map(|end| text.split_at(end + 1)) else {
             return Ok(None);
         };
         let mut lines = whole.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-        if lines.next() != Some(b"MN") {
-            return Err(Malformed::Refused);
+        match lines.next() {
+            Some(b"MN") => {}
+            Some(line) if line.starts_with(b"ERROR Too many open connections") => return Err(End::TooMany),
+            _ => return Err(Malformed::Refused.into()),
         }
         let mut ends = 0;
         for line in lines {
@@ -74,7 +76,7 @@ impl Greeting {
                 (Some(b"END"), None, _) => ends += 1,
                 // Other statistics, and what follows the last end of line.
                 (Some(b"STAT"), Some(_), _) | (Some(b""), None, _) => {}
-                _ => return Err(Malformed::Word),
+                _ => return Err(Malformed::Word.into()),
             }
         }
         Ok((ends == 2).then_some(greeting))
@@ -88,22 +90,27 @@ mod tests {
     const ANSWER: &str = "MN\r\nSTAT maxbytes 67108864\r\nSTAT evictions off\r\nSTAT item_size_max 2097152\r\n\
                           STAT domain_socket /a b\r\nEND\r\nSTAT pid 7\r\nSTAT evictions 12\r\nEND\r\n";
 
+    fn refused(text: &str) -> String {
+        Greeting::parse(text.as_bytes()).unwrap_err().to_string()
+    }
+
     #[test]
     fn a_server_says_what_it_takes() {
         let expected = Greeting { value_max: (2 << 20) - OVERHEAD, evicts: false, evictions: 12 };
-        assert_eq!(Greeting::parse(ANSWER.as_bytes()), Ok(Some(expected)));
+        assert_eq!(Greeting::parse(ANSWER.as_bytes()).unwrap(), Some(expected));
         for end in 0..ANSWER.len() {
-            assert_eq!(Greeting::parse(&ANSWER.as_bytes()[..end]), Ok(None), "{}", &ANSWER[..end]);
+            assert_eq!(Greeting::parse(&ANSWER.as_bytes()[..end]).unwrap(), None, "{}", &ANSWER[..end]);
         }
     }
 
     #[test]
     fn a_server_of_another_kind_is_refused() {
         for text in ["ERROR\r\n", "-ERR unknown command\r\n", "CLIENT_ERROR unauthenticated\r\n", "\r\n"] {
-            assert_eq!(Greeting::parse(text.as_bytes()), Err(Malformed::Refused));
+            assert_eq!(refused(text), Malformed::Refused.to_string());
         }
-        assert_eq!(Greeting::parse(b"MN\r\nERROR\r\n"), Err(Malformed::Word));
-        assert_eq!(Greeting::parse(b"MN\r\nSTAT item_size_max x\r\n"), Err(Malformed::Flag));
+        assert_eq!(refused("ERROR Too many open connections\r\n"), End::TooMany.to_string());
+        assert_eq!(refused("MN\r\nERROR\r\n"), Malformed::Word.to_string());
+        assert_eq!(refused("MN\r\nSTAT item_size_max x\r\n"), Malformed::Flag.to_string());
     }
 
     #[test]

@@ -17,14 +17,13 @@ use tokio::time::{Instant, timeout};
 /// The most requests that wait for a connection; when it is full, callers wait to queue.
 const QUEUE: usize = 1024;
 
-/// How long a server is left alone after its first failure, and at most.
-const REST: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// How long a server is left alone between failures: half of the least, and the most.
+const REST: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 type Reader = Box<dyn AsyncRead + Send + Unpin>;
 type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 
 /// A server, as all connections to it know it.
-#[derive(Debug)]
 pub(super) struct Server {
     address: MemcachedServer,
     name: Arc<str>,
@@ -34,7 +33,6 @@ pub(super) struct Server {
 }
 
 /// One shared connection.
-#[derive(Debug)]
 pub(super) struct Link {
     server: Arc<Server>,
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
@@ -42,14 +40,13 @@ pub(super) struct Link {
 }
 
 /// When the next connection may be tried.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Rest {
     failures: u32,
     until: Option<Instant>,
 }
 
 /// The answer to a request that is on its way.
-#[derive(Debug)]
 pub(super) struct Pending(oneshot::Receiver<Result<Answer, Failure>>);
 
 impl Server {
@@ -156,13 +153,16 @@ impl Link {
 }
 
 impl Rest {
-    /// Twice as long each time, and not for all proxies alike.
+    /// None after the first failure in a row, then twice as long each time, and not for all proxies alike.
     fn prolong(&mut self) {
-        self.failures = self.failures.saturating_add(1);
         let (first, longest) = REST;
-        let rest = first.saturating_mul(1 << self.failures.min(10)).min(longest);
+        let rest = match self.failures {
+            0 => Duration::ZERO,
+            failures => first.saturating_mul(1 << failures.min(10)).min(longest),
+        };
         let [chance] = random::<1>().unwrap_or([128]);
         self.until = Some(Instant::now() + rest.mul_f32(0.5 + f32::from(chance) / 512.0));
+        self.failures = self.failures.saturating_add(1);
     }
 }
 
@@ -172,7 +172,11 @@ async fn run(server: Arc<Server>, rest: Arc<Mutex<Rest>>, mut jobs: mpsc::Receiv
         Ok((reader, writer, greeting)) => {
             server.greeted(greeting);
             let connection = Connection::new(Arc::clone(&server.name), greeting.value_max, server.timeout);
-            connection.serve(reader, writer, &mut jobs, || *rest.lock() = Rest::default()).await;
+            if connection.serve(reader, writer, &mut jobs).await {
+                *rest.lock() = Rest::default();
+            } else {
+                rest.lock().prolong();
+            }
         }
         Err(end) => {
             rest.lock().prolong();

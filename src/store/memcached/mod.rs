@@ -2,7 +2,7 @@
 //!
 //! A session is one item, its owner's list another; both are written by compare-and-swap. A read is one round trip, and so
 //! is a write that follows a read in this process; a touch takes two, because memcached has no deadline of our precision.
-//! Each key has one server ([`ring`]) and one connection to it, so that its commands keep their order.
+//! Each key has one server (see `ring.rs`) and one connection to it, so that its commands keep their order.
 //!
 //! memcached cannot be walked reliably (its crawler is a debugging aid, and misses what moves), so there is no
 //! [`Scan`](crate::store::Scan). It removes by itself what has expired, so there is nothing to sweep.

@@ -13,7 +13,6 @@ const REST: usize = 2 + DIGEST;
 const DIGEST: usize = 43;
 
 /// Makes keys.
-#[derive(Debug)]
 pub(super) struct Names {
     prefix: Box<[u8]>,
 }

@@ -9,7 +9,6 @@ use super::server::MemcachedServer;
 use sha2::{Digest as _, Sha256};
 
 /// The servers' seeds, in the order of the servers.
-#[derive(Debug)]
 pub(super) struct Ring(Vec<u64>);
 
 impl Ring {

@@ -4,12 +4,13 @@
 //! answer to that command, whatever its place in the stream; errors alone carry neither.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use std::fmt;
 
 /// No line of a reply to our commands is longer.
 const LINE: usize = 1024;
 
 /// A command about one key.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Command {
     /// Asks for the value and its unique number.
     Get,
@@ -94,7 +95,7 @@ impl Digits {
 }
 
 /// What a server answered to one command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Reply<'a> {
     /// What became of the command.
     pub outcome: Outcome<'a>,
@@ -107,7 +108,7 @@ pub struct Reply<'a> {
 }
 
 /// What became of a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Outcome<'a> {
     /// The value that was asked for.
     Value(&'a [u8]),
@@ -125,6 +126,23 @@ pub enum Outcome<'a> {
     OutOfMemory,
     /// The server failed, and says so in words that are not for us.
     Failed,
+}
+
+impl fmt::Debug for Reply<'_> {
+    /// Shows neither the key nor the value.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (word, bytes) = match self.outcome {
+            Outcome::Value(value) => ("a value", value.len()),
+            Outcome::Done => ("done", 0),
+            Outcome::Missing => ("missing", 0),
+            Outcome::Exists => ("exists", 0),
+            Outcome::NotStored => ("not stored", 0),
+            Outcome::TooLarge => ("too large", 0),
+            Outcome::OutOfMemory => ("out of memory", 0),
+            Outcome::Failed => ("failed", 0),
+        };
+        write!(f, "Reply({word}, {bytes} bytes, number {:?}, unique {:?})", self.number, self.unique)
+    }
 }
 
 /// What a buffer begins with.
