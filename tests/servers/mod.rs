@@ -74,6 +74,11 @@ impl Daemon {
     /// SIGSTOP: it answers nothing, and its connections stay open.
     pub fn freeze(&self) {
         kill_process(self.server, Signal::STOP).unwrap();
+        // Each of its threads stops by itself, a moment after the signal.
+        let threads = format!("/proc/{}/task", self.server.as_raw_pid());
+        let stands = |stat: PathBuf| fs::read_to_string(stat).map_or(true, |stat| stat.contains(") T "));
+        let all_stand = || fs::read_dir(&threads).unwrap().all(|thread| stands(thread.unwrap().path().join("stat")));
+        assert!(until(PATIENCE, all_stand), "it does not stop");
     }
 
     /// SIGCONT: it goes on where it stood.

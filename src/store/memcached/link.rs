@@ -46,8 +46,15 @@ struct Rest {
     until: Option<Instant>,
 }
 
-/// The answer to a request that is on its way.
-pub(super) struct Pending(oneshot::Receiver<Result<Answer, Failure>>);
+/// A request that is on its way.
+pub(super) struct Pending {
+    answer: oneshot::Receiver<Result<Answer, Failure>>,
+    /// The queue that it was put in.
+    jobs: mpsc::Sender<Job>,
+}
+
+/// How often a read is repeated because the runtime of its connection was shut down meanwhile: many may be, one by one.
+const RUNTIMES: usize = 4;
 
 impl Server {
     pub(super) fn new(address: MemcachedServer, timeout: Duration) -> Self {
@@ -104,13 +111,13 @@ impl Link {
 
     /// Sends a request off, for those who have more to send before they wait.
     pub(super) async fn post(&self, request: Request) -> Result<Pending, Failure> {
-        let (reply, pending) = oneshot::channel();
+        let (reply, answer) = oneshot::channel();
         let jobs = self.jobs()?;
         match jobs.try_send(Job { request, reply }) {
-            Ok(()) => Ok(Pending(pending)),
+            Ok(()) => Ok(Pending { answer, jobs }),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(self.ended(false, End::Closed)),
             Err(mpsc::error::TrySendError::Full(job)) => match timeout(self.server.timeout, jobs.send(job)).await {
-                Ok(Ok(())) => Ok(Pending(pending)),
+                Ok(Ok(())) => Ok(Pending { answer, jobs }),
                 Ok(Err(_)) => Err(self.ended(false, End::Closed)),
                 Err(_) => Err(self.ended(false, End::TimedOut)),
             },
@@ -120,14 +127,32 @@ impl Link {
     /// Waits for the answer to a `request` that was posted.
     pub(super) async fn settle(&self, pending: Result<Pending, Failure>, request: Request) -> Result<Answer, Failure> {
         let is_harmless_twice = matches!(request.ask, Ask::Get | Ask::Delete | Ask::DeleteIf(_));
-        match self.wait(pending).await {
-            Err(failure) if failure.is_worth_repeating(is_harmless_twice) => self.wait(self.post(request).await).await,
-            answer => answer,
+        let mut answer = self.wait(pending).await;
+        for _ in 0..RUNTIMES {
+            let Err(failure) = &answer else { break };
+            if !failure.is_worth_repeating(is_harmless_twice) {
+                break;
+            }
+            let is_ours = matches!(failure, Failure::Ended { end: End::Dropped, .. });
+            answer = self.wait(self.post(request.clone()).await).await;
+            if !is_ours {
+                break;
+            }
         }
+        answer
     }
 
     async fn wait(&self, pending: Result<Pending, Failure>) -> Result<Answer, Failure> {
-        pending?.0.await.unwrap_or_else(|_| Err(self.ended(true, End::Dropped)))
+        let Pending { answer, jobs } = pending?;
+        if let Ok(answer) = answer.await {
+            return answer;
+        }
+        // The task is being taken apart with its runtime. Its queue may still look open, but leads nowhere.
+        let mut place = self.jobs.lock();
+        if place.as_ref().is_some_and(|present| present.same_channel(&jobs)) {
+            *place = None;
+        }
+        Err(self.ended(true, End::Dropped))
     }
 
     fn ended(&self, sent: bool, end: End) -> Failure {
