@@ -9,6 +9,7 @@
 pub mod redis;
 pub mod fake_memcached;
 pub mod memcached;
+pub mod postgres;
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;

@@ -15,6 +15,7 @@ mod laws;
 mod moves;
 mod near;
 mod memcached;
+mod postgres;
 mod processes;
 mod races;
 mod redis;
@@ -63,6 +64,9 @@ stores_keep! {
         redis_cluster
         memcached
         memcached_ring
+        postgres
+        postgres_pooler
+        postgres_tls
     ]
     {
         laws::load_answers_none_for_absent_and_expired_alike,
@@ -106,6 +110,9 @@ stores_keep! {
         redis_cluster
         memcached
         memcached_ring
+        postgres
+        postgres_pooler
+        postgres_tls
     ]
     {
         laws::the_index_lists_only_live_keys,
@@ -125,6 +132,9 @@ stores_keep! {
         disk_guarded
         near_memory
         moving_memory
+        postgres
+        postgres_pooler
+        postgres_tls
     ]
     {
         laws::sweep_removes_what_has_expired_up_to_its_limit,

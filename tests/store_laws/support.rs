@@ -3,6 +3,7 @@
 use crate::moves::FromOld;
 use crate::redis;
 use crate::servers::memcached::Memcached;
+use crate::servers::postgres::{self, PgBouncer, Postgres};
 use bytes::Bytes;
 use cloakroom::clock::Timestamp;
 use cloakroom::session::{OwnerKey, StoreKey};
@@ -12,6 +13,7 @@ use cloakroom::store::memcached::{MemcachedOptions, MemcachedServer, MemcachedSt
 use cloakroom::store::memory::{MemoryLimits, MemoryStore};
 use cloakroom::store::moving::Moving;
 use cloakroom::store::near::{Near, NearOptions};
+use cloakroom::store::postgres::PostgresOptions;
 use cloakroom::store::{Entry, Store, Version, Written};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -90,6 +92,24 @@ impl Fixture {
     /// A store whose data lie elsewhere, and there under a prefix that no other test has.
     fn remote(store: impl Store) -> Self {
         Self { store: Arc::new(store), _second: None, _directory: None }
+    pub fn postgres() -> Self {
+        Self::in_postgres(postgres::options(&Postgres::shared().url(), Sync::Interval))
+    }
+
+    /// Many clients share a few connections to the server, and hold one for a transaction only.
+    pub fn postgres_pooler() -> Self {
+        // The pooler's server is the shared one.
+        Self::in_postgres(postgres::options(&PgBouncer::shared().url(), Sync::Never))
+    }
+
+    pub fn postgres_tls() -> Self {
+        let server = Postgres::shared();
+        let options = postgres::options(&server.url_with_tls(), Sync::Always);
+        Self::in_postgres(PostgresOptions { ca: Some(server.ca()), ..options })
+    }
+
+    fn in_postgres(options: PostgresOptions) -> Self {
+        Self { store: Arc::new(postgres::open(options)), _second: None, _directory: None }
     }
 
     fn disk(sync: Sync, shared: bool) -> Self {

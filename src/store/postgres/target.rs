@@ -1,0 +1,135 @@
+//! Making a connection: to the first server that takes writes, and only to a table that we can use.
+
+use super::failure::ConnectError;
+use super::link::Link;
+use super::queries::Queries;
+use super::schema;
+use super::value::Value;
+use super::{OpenError, PostgresOptions, tls};
+use crate::session::random;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Config, Connection, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// A setting that means nothing to the server; a connection that shows it is ours from end to end.
+const MARK: &str = "cloakroom.connection";
+
+/// Where the connections of a store lead.
+pub(super) struct Target {
+    pub options: PostgresOptions,
+    pub queries: Queries,
+    tls: MakeRustlsConnect,
+    /// The server that was last found to take writes.
+    preferred: AtomicUsize,
+    /// A pooler was seen: statements have no names from then on, for each may run on another connection of its own.
+    pooled: AtomicBool,
+}
+
+type Made = (Client, Connection<Socket, <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<Socket>>::Stream>);
+
+impl Target {
+    pub(super) fn new(options: PostgresOptions) -> Result<Self, OpenError> {
+        let tls = tls::connector(&options)?;
+        let queries = Queries::new(&options.table, options.sync);
+        Ok(Self { options, queries, tls, preferred: AtomicUsize::new(0), pooled: AtomicBool::new(false) })
+    }
+
+    /// A connection that was checked. Each server has `timeout` to answer.
+    pub(super) async fn connect(&self) -> Result<Link, ConnectError> {
+        let servers = &self.options.url.servers;
+        let first = self.preferred.load(Ordering::Relaxed);
+        let mut failure = None;
+        for place in (0..servers.len()).map(|step| (first + step) % servers.len()) {
+            let limit = self.options.timeout;
+            let made = tokio::time::timeout(limit, self.call(&servers[place])).await;
+            match made.unwrap_or(Err(ConnectError::Silent(limit))) {
+                Ok(link) => {
+                    self.preferred.store(place, Ordering::Relaxed);
+                    return Ok(link);
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        // There is at least one server.
+        Err(failure.unwrap_or(ConnectError::Silent(Duration::ZERO)))
+    }
+
+    /// A pooler showed itself in the middle of work.
+    pub(super) fn suspect_pooler(&self) {
+        self.pooled.store(true, Ordering::Relaxed);
+    }
+
+    async fn call(&self, server: &Config) -> Result<Link, ConnectError> {
+        let mark = u64::from_be_bytes(random().map_err(ConnectError::NoRandomness)?);
+        let mark = format!("{mark:016x}");
+        let (client, driver) = self.log_in(server, &mark).await?;
+        let driver = tokio::spawn(async move {
+            if let Err(error) = driver.await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a connection to PostgreSQL broke");
+            }
+        })
+        .abort_handle();
+        let link = Link::new(client, driver);
+        let mark_seen = self.check(&link, &mark).await?;
+        if !mark_seen {
+            self.suspect_pooler();
+        }
+        Ok(link.with_names(!self.pooled.load(Ordering::Relaxed)))
+    }
+
+    /// Logs in under a mark, by which we will know that nobody stands in between. Most poolers refuse such a setting at
+    /// once, which tells the same; then we come again without.
+    async fn log_in(&self, server: &Config, mark: &str) -> Result<Made, ConnectError> {
+        if !self.pooled.load(Ordering::Relaxed) {
+            let mut marked = server.clone();
+            let own = server.get_options().unwrap_or_default();
+            marked.options(format!("{own} -c {MARK}={mark}").trim());
+            match marked.connect(self.tls.clone()).await {
+                Ok(made) => return Ok(made),
+                Err(error) if error.code() == Some(&SqlState::PROTOCOL_VIOLATION) => self.suspect_pooler(),
+                Err(error) => return Err(ConnectError::Refused(error)),
+            }
+        }
+        server.connect(self.tls.clone()).await.map_err(ConnectError::Refused)
+    }
+
+    /// Checks the table, in one round trip, and says whether the connection bears our mark.
+    async fn check(&self, link: &Link, mark: &str) -> Result<bool, ConnectError> {
+        let table = &self.options.table;
+        let sql = "SELECT to_regclass($1) IS NOT NULL, obj_description(to_regclass($1), 'pg_class'), \
+                   current_setting($2, true), current_setting('fsync')";
+        let row = link.once(sql, &[Value::Text(&table.quoted()), Value::Text(MARK)]).await;
+        let row = row.map_err(ConnectError::Refused)?;
+        let text = |column| row.try_get::<_, Option<&str>>(column).map_err(ConnectError::Refused);
+        let is_there: bool = row.try_get(0).map_err(ConnectError::Refused)?;
+        schema::judge(table, is_there, text(1)?)?;
+        if text(3)? == Some("off") {
+            tracing::warn!("fsync is off on the PostgreSQL server: a crash of its machine may destroy every session");
+        }
+        Ok(text(2)? == Some(mark))
+    }
+
+    /// A connection for work on the schema, unchecked.
+    pub(super) async fn connect_unchecked(&self) -> Result<Client, ConnectError> {
+        let mut failure = None;
+        for server in &self.options.url.servers {
+            match server.connect(self.tls.clone()).await {
+                Ok((client, driver)) => {
+                    tokio::spawn(driver);
+                    return Ok(client);
+                }
+                Err(error) => failure = Some(ConnectError::Refused(error)),
+            }
+        }
+        Err(failure.unwrap_or(ConnectError::Silent(Duration::ZERO)))
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {:?}", self.options.table, self.options.sync)
+    }
+}
