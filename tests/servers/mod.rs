@@ -6,10 +6,10 @@
 #![allow(dead_code, reason = "each test program uses some of them")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
-pub mod redis;
 pub mod fake_memcached;
 pub mod memcached;
 pub mod postgres;
+pub mod redis;
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;

@@ -60,7 +60,7 @@ impl Postgres {
         certificates(&place);
         fs::write(
             place.join("data/pg_hba.conf"),
-            "local all all trust\nhost all app all scram-sha-256\nhost all all all trust\n",
+            "local all all trust\nhost all app,app2 all scram-sha-256\nhost all all all trust\n",
         )
         .unwrap();
         let port = free_port();
@@ -79,8 +79,7 @@ impl Postgres {
             format!("ssl_cert_file={}/server.pem", self.place.display()),
             format!("ssl_key_file={}/server.key", self.place.display()),
         ];
-        // The log is written on request only, so that what does not wait for it is seen to be lost in a crash.
-        let common = "listen_addresses=localhost ssl=on max_connections=400 shared_buffers=32MB wal_writer_delay=10s";
+        let common = "listen_addresses=localhost ssl=on max_connections=400 shared_buffers=32MB";
         let mut arguments = vec!["-D".to_owned(), self.place.join("data").display().to_string()];
         let settings = common.split(' ').map(str::to_owned).chain(own).chain(self.settings.clone());
         arguments.extend(settings.flat_map(|setting| ["-c".to_owned(), setting]));
@@ -120,6 +119,15 @@ impl Postgres {
         for child in self.children() {
             kill_process(child, Signal::STOP).ok();
         }
+    }
+
+    /// SIGSTOP to the one that writes the log in the background: nothing reaches the disk then but what a commit waits for.
+    pub fn freeze_log_writer(&self) {
+        let name =
+            |child: &Pid| fs::read_to_string(format!("/proc/{}/cmdline", child.as_raw_pid())).unwrap_or_default();
+        let writer = || self.children().into_iter().find(|child| name(child).contains("walwriter"));
+        assert!(until(PATIENCE, || writer().is_some()), "the server has no log writer");
+        kill_process(writer().unwrap(), Signal::STOP).unwrap();
     }
 
     /// SIGCONT to all of its processes.

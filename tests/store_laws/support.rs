@@ -75,23 +75,19 @@ impl Fixture {
         Self::alone(FromOld::new(Self::memory().store(), Self::memory().store()))
     }
 
-    fn alone(store: impl Store) -> Self {
     pub fn memcached() -> Self {
         static SERVER: OnceLock<Memcached> = OnceLock::new();
         let server = SERVER.get_or_init(|| Memcached::on_port(&[]));
-        Self::remote(open_memcached(&[server]))
+        Self::alone(open_memcached(&[server]))
     }
 
     /// Three servers, one of them on a Unix socket.
     pub fn memcached_ring() -> Self {
         static SERVERS: OnceLock<[Memcached; 3]> = OnceLock::new();
         let start = || [Memcached::on_port(&[]), Memcached::on_port(&[]), Memcached::on_socket()];
-        Self::remote(open_memcached(&SERVERS.get_or_init(start).each_ref()))
+        Self::alone(open_memcached(&SERVERS.get_or_init(start).each_ref()))
     }
 
-    /// A store whose data lie elsewhere, and there under a prefix that no other test has.
-    fn remote(store: impl Store) -> Self {
-        Self { store: Arc::new(store), _second: None, _directory: None }
     pub fn postgres() -> Self {
         Self::in_postgres(postgres::options(&Postgres::shared().url(), Sync::Interval))
     }
@@ -109,7 +105,7 @@ impl Fixture {
     }
 
     fn in_postgres(options: PostgresOptions) -> Self {
-        Self { store: Arc::new(postgres::open(options)), _second: None, _directory: None }
+        Self::alone(postgres::open(options))
     }
 
     fn disk(sync: Sync, shared: bool) -> Self {
@@ -120,26 +116,26 @@ impl Fixture {
     }
 
     pub fn redis() -> Self {
-        Self::of(redis::plain())
+        Self::alone(redis::plain())
     }
 
     pub fn redis_unix() -> Self {
-        Self::of(redis::over_a_socket())
+        Self::alone(redis::over_a_socket())
     }
 
     pub fn redis_tls_acl() -> Self {
-        Self::of(redis::over_tls_as_a_user())
+        Self::alone(redis::over_tls_as_a_user())
     }
 
     pub fn redis_sentinel() -> Self {
-        Self::of(redis::by_sentinels())
+        Self::alone(redis::by_sentinels())
     }
 
     pub fn redis_cluster() -> Self {
-        Self::of(redis::in_a_cluster())
+        Self::alone(redis::in_a_cluster())
     }
 
-    fn of(store: impl Store) -> Self {
+    fn alone(store: impl Store) -> Self {
         Self { store: Arc::new(store), _second: None, _directory: None }
     }
 

@@ -1,10 +1,9 @@
 //! One connection, shared: questions go out one behind the other, and answers come back in the same order.
 
-use super::queries::{self, Query};
+use super::queries::{Queries, Query};
 use super::value::Value;
 use smallvec::SmallVec;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use tokio::sync::OnceCell;
 use tokio::task::AbortHandle;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row, Statement};
@@ -17,9 +16,8 @@ pub(super) struct Link {
     client: Client,
     /// The task that moves the bytes; it lives on the runtime that made the connection.
     driver: AbortHandle,
-    /// Statements are prepared when they are first used; `false` behind a pooler.
-    named: bool,
-    statements: [OnceCell<Statement>; queries::COUNT],
+    /// All statements in their order; none behind a pooler, where each may run on another connection of its own.
+    statements: Box<[Statement]>,
     /// How many questions went out, and the last one that is known to have been answered. Answers come in order, so all
     /// before it have been answered too, also those that nobody waited for any more.
     asked: AtomicU64,
@@ -30,12 +28,17 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(client: Client, driver: AbortHandle) -> Self {
         let (asked, answered) = (AtomicU64::new(0), AtomicU64::new(0));
-        let statements = std::array::from_fn(|_| OnceCell::new());
-        Self { client, driver, named: false, statements, asked, answered, probed: AtomicBool::new(false) }
+        Self { client, driver, statements: Box::default(), asked, answered, probed: AtomicBool::new(false) }
     }
 
-    pub(super) fn with_names(self, named: bool) -> Self {
-        Self { named, ..self }
+    /// Prepares all statements, so that from then on each takes one round trip and no planning.
+    pub(super) async fn prepare(&mut self, queries: &Queries) -> Result<(), Error> {
+        let mut statements = Vec::new();
+        for query in queries.all() {
+            statements.push(self.counted(self.client.prepare(&query.sql)).await?);
+        }
+        self.statements = statements.into();
+        Ok(())
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -54,37 +57,43 @@ impl Link {
     }
 
     pub(super) async fn ask(&self, query: &Query, values: &[Value<'_>]) -> Result<Vec<Row>, Error> {
-        let number = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
-        let rows = if self.named {
-            self.by_name(query, values).await
-        } else {
-            self.client.query_typed(&query.sql, &typed(values)).await
-        };
-        if rows.as_ref().err().is_none_or(|error| error.as_db_error().is_some()) {
-            self.answered.fetch_max(number, Ordering::Relaxed);
+        match self.statements.get(query.index) {
+            Some(statement) => self.counted(self.client.query(statement, &untyped(values))).await,
+            None => self.counted(self.client.query_typed(&query.sql, &typed(values))).await,
         }
-        rows
     }
 
     /// Asks for one row by a statement that is not used again.
     pub(super) async fn once(&self, sql: &str, values: &[Value<'_>]) -> Result<Row, Error> {
-        self.client.query_typed_one(sql, &typed(values)).await
+        self.counted(self.client.query_typed_one(sql, &typed(values))).await
     }
 
-    async fn by_name(&self, query: &Query, values: &[Value<'_>]) -> Result<Vec<Row>, Error> {
-        let prepare = || async {
-            let kinds: SmallVec<[Type; 8]> = values.iter().map(Value::kind).collect();
-            self.client.prepare_typed(&query.sql, &kinds).await
-        };
-        let statement = self.statements[query.index].get_or_try_init(prepare).await?;
-        let values: SmallVec<[&(dyn ToSql + Sync); 8]> = values.iter().map(|value| value as _).collect();
-        self.client.query(statement, &values).await
+    async fn counted<T>(&self, question: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let number = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        let answer = question.await;
+        if answer.as_ref().err().is_none_or(|error| error.as_db_error().is_some()) {
+            self.answered.fetch_max(number, Ordering::Relaxed);
+        }
+        answer
     }
 
     /// Takes the right to probe; `None` while somebody else does.
     pub(super) fn begin_probe(&self) -> Option<Probe<'_>> {
         (!self.probed.swap(true, Ordering::AcqRel)).then_some(Probe(self))
     }
+}
+
+impl Drop for Link {
+    /// The driver says goodbye when its client is gone, but only after the last answer: nobody waits for that here.
+    fn drop(&mut self) {
+        if self.asked.get_mut() > self.answered.get_mut() {
+            self.driver.abort();
+        }
+    }
+}
+
+fn untyped<'a>(values: &'a [Value<'_>]) -> SmallVec<[&'a (dyn ToSql + Sync); 8]> {
+    values.iter().map(|value| value as _).collect()
 }
 
 fn typed<'a>(values: &'a [Value<'_>]) -> SmallVec<[(&'a (dyn ToSql + Sync), Type); 8]> {
@@ -97,10 +106,7 @@ pub(super) struct Probe<'a>(&'a Link);
 impl Probe<'_> {
     /// Waits until everything that was asked before has been answered.
     pub(super) async fn wait(&self) -> Result<(), Error> {
-        let number = self.0.asked.fetch_add(1, Ordering::Relaxed) + 1;
-        self.0.client.check_connection().await?;
-        self.0.answered.fetch_max(number, Ordering::Relaxed);
-        Ok(())
+        self.0.counted(self.0.client.check_connection()).await
     }
 }
 

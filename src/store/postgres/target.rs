@@ -72,12 +72,15 @@ impl Target {
             }
         })
         .abort_handle();
-        let link = Link::new(client, driver);
+        let mut link = Link::new(client, driver);
         let mark_seen = self.check(&link, &mark).await?;
         if !mark_seen {
             self.suspect_pooler();
         }
-        Ok(link.with_names(!self.pooled.load(Ordering::Relaxed)))
+        if !self.pooled.load(Ordering::Relaxed) {
+            link.prepare(&self.queries).await.map_err(ConnectError::Refused)?;
+        }
+        Ok(link)
     }
 
     /// Logs in under a mark, by which we will know that nobody stands in between. Most poolers refuse such a setting at
@@ -114,14 +117,15 @@ impl Target {
 
     /// A connection for work on the schema, unchecked.
     pub(super) async fn connect_unchecked(&self) -> Result<Client, ConnectError> {
-        let mut failure = None;
+        let (limit, mut failure) = (self.options.timeout, None);
         for server in &self.options.url.servers {
-            match server.connect(self.tls.clone()).await {
-                Ok((client, driver)) => {
+            match tokio::time::timeout(limit, server.connect(self.tls.clone())).await {
+                Ok(Ok((client, driver))) => {
                     tokio::spawn(driver);
                     return Ok(client);
                 }
-                Err(error) => failure = Some(ConnectError::Refused(error)),
+                Ok(Err(error)) => failure = Some(ConnectError::Refused(error)),
+                Err(_) => failure = Some(ConnectError::Silent(limit)),
             }
         }
         Err(failure.unwrap_or(ConnectError::Silent(Duration::ZERO)))

@@ -70,7 +70,7 @@ impl ToSql for Value<'_> {
     }
 
     fn accepts(_kind: &Type) -> bool {
-        true // statements are prepared with the types that `kind` names
+        true // the statements and what they are given stand side by side in this store
     }
 
     to_sql_checked!();

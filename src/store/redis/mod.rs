@@ -30,9 +30,8 @@ mod url;
 mod walk;
 mod wire;
 
-pub use url::{Address, RedisUrl, UrlError};
 pub use tracking::Invalidate;
-pub use url::{RedisUrl, UrlError};
+pub use url::{Address, RedisUrl, UrlError};
 
 use crate::store::StoreError;
 use checks::Checks;
