@@ -29,11 +29,7 @@ async fn look(servers: Arc<Servers>) {
         let first = Place { name: Vec::new(), slot: 0, lane: 0 };
         let Ok(answers) = servers.ask_node(&node, &first, &questions, 3).await else { return };
         let [memory, policy, role] = &answers.values[..] else { return };
-        let at = if node.address.0.is_empty() {
-            "the server".to_owned()
-        } else {
-            format!("{}:{}", node.address.0, node.address.1)
-        };
+        let at = node.name();
         match (setting(memory), setting(policy)) {
             (Some(memory), Some(policy)) if memory != b"0" && policy != b"noeviction" => tracing::warn!(
                 server = at,

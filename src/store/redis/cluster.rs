@@ -1,6 +1,7 @@
 //! Which node of a cluster holds which slot: asked once, corrected by every node that says otherwise.
 
 use super::dial::Dialer;
+use super::failure::{Failure, Quiet, Refusal};
 use super::flight::{Flight, Landing};
 use super::names::SLOTS;
 use super::node::Node;
@@ -40,6 +41,8 @@ pub(super) struct Cluster {
     changing: Mutex<()>,
     refresh: Flight,
     refreshed: Mutex<Option<Instant>>,
+    /// Why the map could not be had when it was last asked for.
+    trouble: Mutex<Option<Arc<Failure>>>,
     /// Counts the changes of the map.
     changes: AtomicU64,
 }
@@ -83,6 +86,7 @@ impl Cluster {
             changing: Mutex::default(),
             refresh: Flight::default(),
             refreshed: Mutex::default(),
+            trouble: Mutex::default(),
             changes: AtomicU64::new(0),
         }
     }
@@ -91,6 +95,11 @@ impl Cluster {
     pub(super) fn holder(&self, slot: u16) -> Option<Arc<Node>> {
         let map = self.map.load();
         map.nodes.get(usize::from(map.holders[usize::from(slot)])).cloned()
+    }
+
+    /// Why nobody is known to hold a slot.
+    pub(super) fn trouble(&self) -> Arc<Failure> {
+        self.trouble.lock().clone().unwrap_or_else(|| Arc::new(Failure::NoSlots))
     }
 
     /// All nodes that may hold something, in the order of their addresses.
@@ -125,6 +134,9 @@ impl Cluster {
     /// The node that listens there, known or not; `asked` is the one that spoke of it, which may leave its host out.
     pub(super) fn node_at(&self, address: &str, asked: &Node) -> Option<Arc<Node>> {
         let address = parse(address, &asked.address.0)?;
+        if let Some(node) = self.map.load().nodes.iter().find(|node| node.address == address) {
+            return Some(Arc::clone(node));
+        }
         let _changing = self.changing.lock();
         let mut map = Map::clone(&self.map.load());
         let known = map.nodes.len();
@@ -139,7 +151,8 @@ impl Cluster {
     /// A node says that another holds the slot.
     pub(super) fn moved(self: &Arc<Self>, slot: u16, to: &str, asked: &Node) {
         let Some(node) = self.node_at(to, asked) else { return };
-        {
+        // Many may be told at once; one of them changes the map.
+        if self.holder(slot).is_none_or(|holder| holder.address != node.address) {
             let _changing = self.changing.lock();
             let mut map = Map::clone(&self.map.load());
             let number = map.number_of(&node.address, || Arc::clone(&node));
@@ -173,15 +186,20 @@ impl Cluster {
             for node in some {
                 let (node, limit) = (Arc::clone(node), self.dialer.limit);
                 asked.spawn(async move {
-                    let ranges = tokio::time::timeout(limit, slots_by(&node)).await.ok()??;
-                    Some((node, ranges))
+                    let Ok(ranges) = tokio::time::timeout(limit, slots_by(&node)).await else {
+                        return Err(Arc::new(Failure::Slow { server: node.name(), limit }));
+                    };
+                    ranges.map(|ranges| (node, ranges))
                 });
             }
             while let Some(answer) = asked.join_next().await {
-                if let Ok(Some((node, ranges))) = answer
-                    && self.take(&node, &ranges)
-                {
-                    return;
+                match answer {
+                    Ok(Ok((node, ranges))) if self.take(&node, &ranges) => {
+                        *self.trouble.lock() = None;
+                        return;
+                    }
+                    Ok(Err(failure)) => *self.trouble.lock() = Some(failure),
+                    _ => {}
                 }
             }
         }
@@ -228,12 +246,17 @@ impl Cluster {
     }
 }
 
-async fn slots_by(node: &Node) -> Option<Vec<Value>> {
-    let wire = node.any_link().wire().await.ok()?;
+async fn slots_by(node: &Node) -> Result<Vec<Value>, Arc<Failure>> {
+    let wire = node.any_link().wire().await.map_err(|unconnected| unconnected.cause)?;
     let question = Cmd::new().arg("CLUSTER").arg("SLOTS").to_owned();
     match wire.send(&question).await {
-        Ok(Value::Array(ranges)) => Some(ranges),
-        _ => None,
+        Ok(Value::Array(ranges)) => Ok(ranges),
+        Ok(Value::ServerError(error)) => Err(Arc::new(Failure::Refused(Refusal::new(&error)))),
+        Ok(_) => Err(Arc::new(Failure::NoSlots)),
+        Err(error) => {
+            wire.cut();
+            Err(Arc::new(Failure::Broken(Quiet::from(&error))))
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! 34  or 82: the entry's bytes
 //! ```
 
+use super::MAX_ENTRY;
 use crate::clock::Timestamp;
 use crate::session::{OwnerKey, StoreKey};
 use crate::store::{Entry, Version};
@@ -59,6 +60,9 @@ pub(super) struct Head {
     pub(super) deadline: Timestamp,
     pub(super) listed: Option<Listed>,
 }
+
+/// The longest value that can be an entry; no more of a value is ever asked for than shows that it is longer.
+pub(super) const LONGEST: usize = LONG + MAX_ENTRY;
 
 /// Why a value is no entry of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +126,9 @@ pub(super) fn value(key: &StoreKey, version: Version, listed: Option<Listed>, en
 /// Reads an entry; its bytes stay where they are.
 pub(super) fn entry(key: &StoreKey, value: Vec<u8>) -> Result<(Entry, Version), NoEntry> {
     let (head, length) = Head::read(key, &value)?;
+    if value.len() > LONGEST {
+        return Err(NoEntry::Foreign);
+    }
     let bytes = Bytes::from(value).slice(length..);
     let owner = head.listed.map(|listed| listed.owner);
     Ok((Entry { bytes, deadline: head.deadline, owner }, head.version))

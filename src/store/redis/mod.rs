@@ -5,10 +5,10 @@
 //! * `route`, `cluster`: who is the primary, and who holds which slot.
 //! * `servers`: one request, one answer, whatever the servers are up to.
 //! * `names`, `layout`, `scripts`: what is written where.
-//! * `entries`, `owners`, `walk`: the operations of [`Store`], [`Index`] and [`Scan`].
+//! * `entries`, `owners`, `walk`: the operations of [`Store`](super::Store), [`Index`](super::Index) and [`Scan`](super::Scan).
 //! * `tracking`: tells a cache what others have changed. `checks`: what an operator should know.
 //!
-//! An entry is one string. It is read with one `GET` and written with one script, which compares its version first.
+//! An entry is one string. It is read with one command and written with one script, which compares its version first.
 //! The server never decides that an entry has expired: its own time to live comes a minute after the deadline.
 
 mod checks;

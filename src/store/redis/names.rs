@@ -3,6 +3,7 @@
 use crate::session::{OwnerKey, StoreKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use redis::Cmd;
 
 /// Slots of a cluster.
 pub(super) const SLOTS: u16 = 16_384;
@@ -79,6 +80,15 @@ fn place(prefix: &str, kind: &str, digest: &[u8; 32]) -> Place {
     // A prefix with braces of its own would decide instead.
     let slot = slot_of(&name);
     Place { name, slot, lane: usize::from(digest[31]) }
+}
+
+impl Place {
+    /// Asks for the first bytes of what lies there: nothing when nothing does.
+    pub(super) fn read(&self, bytes: usize) -> Cmd {
+        let mut question = Cmd::with_capacity(4, self.name.len() + 24);
+        question.arg("GETRANGE").arg(&self.name).arg(0).arg(bytes - 1);
+        question
+    }
 }
 
 /// The slot that a cluster puts a key in: that of what stands in its first braces, or of all of it.

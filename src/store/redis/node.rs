@@ -21,6 +21,12 @@ impl Node {
         Self { address, route, links }
     }
 
+    /// What to call it in a message.
+    pub(super) fn name(&self) -> String {
+        let (host, port) = &self.address;
+        if host.is_empty() { "the server".to_owned() } else { format!("{host}:{port}") }
+    }
+
     /// The connection that carries the requests of this key.
     pub(super) fn link(&self, place: &Place) -> &Link {
         &self.links[place.lane % self.links.len()]

@@ -105,13 +105,13 @@ impl RedisStore {
         for (node, asked) in by_node.into_values() {
             let mut questions = Pipeline::with_capacity(asked.len());
             for at in &asked {
-                questions.add_command(head_of(&places[*at]));
+                questions.add_command(places[*at].read(LONG));
             }
             let mut answers = self.servers.ask_node(&node, &places[asked[0]], &questions, asked.len()).await?;
             for (at, answer) in asked.into_iter().zip(std::mem::take(&mut answers.values)) {
                 // Alone, it is followed to wherever it went.
                 let answer = match answer {
-                    Value::ServerError(_) => self.ask(&places[at], &Request::read(head_of(&places[at]))).await?.value,
+                    Value::ServerError(_) => self.ask(&places[at], &Request::read(places[at].read(LONG))).await?.value,
                     answer => answer,
                 };
                 heads[at] = read_head(&keys[at], &answer).map_err(|Mixed| unavailable(answers.mixed()))?;
@@ -119,12 +119,6 @@ impl RedisStore {
         }
         Ok(heads)
     }
-}
-
-fn head_of(place: &Place) -> Cmd {
-    let mut question = Cmd::new();
-    question.arg("GETRANGE").arg(&place.name).arg(0).arg(LONG - 1);
-    question
 }
 
 /// An answer belongs to another request.

@@ -85,7 +85,7 @@ if passed(h) then
   redis.call('DEL', KEY)
   return 'G' .. TAG .. old
 end
-return 'V' .. TAG .. redis.call('GET', KEY)
+return 'V' .. TAG .. redis.call('GETRANGE', KEY, 0, 1048658)
 ";
 
 /// `TAG`: *G*one, whatever it was.

@@ -17,6 +17,7 @@ use crate::store::StoreError;
 use redis::{Cmd, Pipeline, RedisResult, ServerError, Value};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// So many times a request follows the nodes from one to the other at once; then it pauses before each step.
 const STEPS: u32 = 5;
@@ -100,7 +101,7 @@ enum Stage {
     /// No server has it.
     Unsent(Arc<Failure>),
     /// A server may be at it.
-    Sent(Arc<Wire>),
+    Sent(Arc<Wire>, Instant),
 }
 
 /// What a server's refusal asks of us.
@@ -140,9 +141,12 @@ impl Servers {
         match (attempt, stage) {
             (Ok(outcome), _) => outcome,
             (Err(_), Stage::Unsent(cause)) => Err(unavailable(cause)),
-            (Err(_), Stage::Sent(wire)) => {
-                // Who asks next on this connection would have to wait for this answer first.
-                wire.cut();
+            (Err(_), Stage::Sent(wire, since)) => {
+                // Who asks next on this connection would have to wait for this answer first; unless it had no time to
+                // come, because there was no connection for long.
+                if since.elapsed() >= self.limit / 2 {
+                    wire.cut();
+                }
                 Err(StoreError::TimedOut { store: NAME, limit: self.limit })
             }
         }
@@ -167,7 +171,7 @@ impl Servers {
                     continue;
                 }
             };
-            *stage = Stage::Sent(Arc::clone(&wire));
+            *stage = Stage::Sent(Arc::clone(&wire), Instant::now());
             let error = match send(&wire, request, asking).await {
                 Ok(Value::ServerError(error)) => error,
                 Ok(value) => return Ok(Answer { value, wire }),
@@ -200,7 +204,7 @@ impl Servers {
                 Remedy::Load => load(&wire, request).await,
                 Remedy::Wait => self.look_around(),
                 Remedy::Elsewhere => {
-                    wire.cut();
+                    wire.retire();
                     self.look_around();
                 }
                 Remedy::NoRoom => return Err(StoreError::Full { store: NAME, limit: refused_words(&error) }),
@@ -225,7 +229,7 @@ impl Servers {
         let mut stage = Stage::Unsent(Arc::new(Failure::Waited { limit: self.limit }));
         let asking = async {
             let wire = node.link(lane).wire().await.map_err(|unconnected| unavailable(unconnected.cause))?;
-            stage = Stage::Sent(Arc::clone(&wire));
+            stage = Stage::Sent(Arc::clone(&wire), Instant::now());
             match wire.send_all(questions, count).await {
                 Ok(values) => Ok(Answers { values, wire }),
                 Err(error) => {
@@ -236,7 +240,7 @@ impl Servers {
         };
         let outcome = tokio::time::timeout(self.limit, asking).await;
         outcome.unwrap_or_else(|_| {
-            if let Stage::Sent(wire) = stage {
+            if let Stage::Sent(wire, _) = stage {
                 wire.cut();
             }
             Err(StoreError::TimedOut { store: NAME, limit: self.limit })
@@ -253,7 +257,7 @@ impl Servers {
             return Ok(node);
         }
         cluster.ask_for_map().wait().await;
-        cluster.holder(place.slot).ok_or_else(|| unavailable(Failure::NoSlots))
+        cluster.holder(place.slot).ok_or_else(|| unavailable(cluster.trouble()))
     }
 
     /// All servers that hold something, in an order that stays.
@@ -266,7 +270,7 @@ impl Servers {
             return Err(StoreError::TimedOut { store: NAME, limit: self.limit });
         }
         let nodes = cluster.nodes();
-        if nodes.is_empty() { Err(unavailable(Failure::NoSlots)) } else { Ok(nodes) }
+        if nodes.is_empty() { Err(unavailable(cluster.trouble())) } else { Ok(nodes) }
     }
 
     /// Stands for who holds what.

@@ -121,13 +121,15 @@ impl RedisStore {
             let places: Vec<Place> = some.iter().map(|key| self.names.session(key)).collect();
             let mut questions = Pipeline::with_capacity(some.len());
             for place in &places {
-                questions.add_command(get(place));
+                questions.add_command(place.read(layout::LONGEST + 1));
             }
             let mut answers = self.servers.ask_node(node, &nowhere(), &questions, some.len()).await?;
             for ((key, place), answer) in some.iter().zip(&places).zip(std::mem::take(&mut answers.values)) {
                 let answer = match answer {
                     // It has moved since, and is followed.
-                    Value::ServerError(_) => self.ask(place, &Request::read(get(place))).await?.value,
+                    Value::ServerError(_) => {
+                        self.ask(place, &Request::read(place.read(layout::LONGEST + 1))).await?.value
+                    }
                     answer => answer,
                 };
                 let Value::BulkString(value) = answer else { continue };
@@ -140,12 +142,6 @@ impl RedisStore {
         }
         Ok(entries)
     }
-}
-
-fn get(place: &Place) -> Cmd {
-    let mut question = Cmd::new();
-    question.arg("GET").arg(&place.name);
-    question
 }
 
 #[async_trait]

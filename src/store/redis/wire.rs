@@ -5,48 +5,71 @@ use redis::{Cmd, Pipeline, RedisResult, Value};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+/// For so long a connection counts as just made.
+const YOUTH: Duration = Duration::from_millis(100);
 
 /// A connection. Its driver lives on the runtime that made it; requests reach it from any.
 #[derive(Clone)]
 pub(super) struct Wire {
     connection: MultiplexedConnection,
-    end: Arc<End>,
-    driver: AbortHandle,
+    hold: Arc<Hold>,
 }
 
-/// Whether the driver has ended; what is asked before a request is handed over is certainly not sent.
-#[derive(Debug, Default)]
-struct End(AtomicBool);
+/// What all users of a connection share.
+struct Hold {
+    /// Whether the driver has ended: a request that has not been handed over by then is certainly not sent.
+    has_ended: Arc<AtomicBool>,
+    driver: AbortHandle,
+    made: Instant,
+}
+
+impl Drop for Hold {
+    /// The driver would wait for the answers that are due, and a server that hangs gives none.
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
 
 /// Lies in the driver's task and goes with it: when the connection breaks, when it is cut, when its runtime ends.
-struct Alive(Arc<End>);
+struct Alive(Arc<AtomicBool>);
 
 impl Drop for Alive {
     fn drop(&mut self) {
-        self.0.0.store(true, Ordering::Release);
+        self.0.store(true, Ordering::Release);
     }
 }
 
 impl Wire {
     pub(super) fn start(connection: MultiplexedConnection, driver: impl Future<Output = ()> + Send + 'static) -> Self {
-        let end = Arc::new(End::default());
-        let alive = Alive(Arc::clone(&end));
+        let has_ended = Arc::new(AtomicBool::new(false));
+        let alive = Alive(Arc::clone(&has_ended));
         let driver = tokio::spawn(async move {
             let _alive = alive;
             driver.await;
         });
-        Self { connection, end, driver: driver.abort_handle() }
+        Self { connection, hold: Arc::new(Hold { has_ended, driver: driver.abort_handle(), made: Instant::now() }) }
     }
 
     pub(super) fn is_open(&self) -> bool {
-        !self.end.0.load(Ordering::Acquire)
+        !self.hold.has_ended.load(Ordering::Acquire)
     }
 
     /// Closes it, whatever is under way on it: nobody may read another's answer, or wait for one that does not come.
     pub(super) fn cut(&self) {
-        self.end.0.store(true, Ordering::Release);
-        self.driver.abort();
+        self.hold.has_ended.store(true, Ordering::Release);
+        self.hold.driver.abort();
+    }
+
+    /// Takes no more requests, so that the next one looks for a server anew; what is under way on it goes on. Nothing
+    /// happens to a connection that was just made: the search has found nothing else.
+    pub(super) fn retire(&self) {
+        if self.hold.made.elapsed() > YOUTH {
+            self.hold.has_ended.store(true, Ordering::Release);
+        }
     }
 
     pub(super) async fn send(&self, command: &Cmd) -> RedisResult<Value> {
