@@ -3,7 +3,7 @@
 use super::{Daemon, PATIENCE, directory, free_port, program, until};
 use redis::{Client, Cmd, Value};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub const USER: &str = "app";
 pub const PASSWORD: &str = "correct horse";
 
 /// What a store may do to keys that begin with this, `app:`.
-const RIGHTS: &str = "+get +getrange +set +setrange +del +pexpire +pttl +zadd +zrem +zscore +zrangebyscore +zscan \
+const RIGHTS: &str = "+getrange +set +setrange +del +pexpire +pttl +zadd +zrem +zscore +zrangebyscore +zscan \
                       +evalsha +script|load +ping +info +role +scan +dbsize +client|tracking +cluster|slots +asking";
 
 /// One server.
@@ -70,8 +70,15 @@ impl Server {
         try_run(self.port, words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
-    pub fn directory(&self) -> &Path {
-        &self.directory
+    /// Waits until each of so many replicas has all that was written here.
+    pub fn until_copied(&self, replicas: usize) {
+        let is_copied = || {
+            let state = text(&self.run(&["INFO", "replication"]));
+            let own =
+                state.lines().find_map(|line| line.strip_prefix("master_repl_offset:")).unwrap().trim().to_owned();
+            state.matches(&format!("state=online,offset={own},")).count() == replicas
+        };
+        assert!(until(PATIENCE, is_copied), "the replicas do not follow");
     }
 }
 
@@ -94,7 +101,9 @@ fn try_run(port: u16, words: &[&str]) -> redis::RedisResult<Value> {
 }
 
 fn is_ready(port: u16) -> bool {
-    try_run(port, &["PING"]).is_ok()
+    // One that wants a password is ready too.
+    try_run(port, &["PING"]).is_ok_and(|said| text(&said) == "PONG")
+        || try_run(port, &["PING"]).is_err_and(|error| error.code() == Some("NOAUTH"))
 }
 
 /// The text of an answer.
@@ -263,5 +272,43 @@ impl Cluster {
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
         SHARED.get_or_init(Self::start)
+    }
+
+    /// Gives a slot to the next primary, as `redis-cli --cluster reshard` does.
+    pub fn move_slot(&self, slot: &str) {
+        let nodes = &self.nodes[..3];
+        let ids: Vec<String> = nodes.iter().map(|node| text(&node.run(&["CLUSTER", "MYID"]))).collect();
+        let owns = |n: usize| {
+            let Value::Array(ranges) = nodes[n].run(&["CLUSTER", "SLOTS"]) else { panic!("no slots") };
+            let number: i64 = slot.parse().unwrap();
+            ranges.iter().any(|range| {
+                let Value::Array(parts) = range else { return false };
+                let [Value::Int(first), Value::Int(last), Value::Array(primary), ..] = &parts[..] else { return false };
+                (*first..=*last).contains(&number) && primary[1] == Value::Int(nodes[n].port.into())
+            })
+        };
+        let from = (0..3).find(|n| owns(*n)).unwrap();
+        let to = (from + 1) % 3;
+        nodes[to].run(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &ids[from]]);
+        nodes[from].run(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &ids[to]]);
+        loop {
+            let Value::Array(names) = nodes[from].run(&["CLUSTER", "GETKEYSINSLOT", slot, "10"]) else {
+                panic!("no keys")
+            };
+            // Writers come in between, and are sent from one to the other.
+            std::thread::sleep(Duration::from_millis(5));
+            if names.is_empty() {
+                break;
+            }
+            let names: Vec<String> = names.iter().map(text).collect();
+            let port = nodes[to].port.to_string();
+            let mut words = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+            words.extend(names.iter().map(String::as_str));
+            nodes[from].run(&words);
+        }
+        for n in [to, from, 3 - from - to] {
+            nodes[n].run(&["CLUSTER", "SETSLOT", slot, "NODE", &ids[to]]);
+        }
+        assert!(until(PATIENCE, || owns(to)), "the slot did not move");
     }
 }

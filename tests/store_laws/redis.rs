@@ -1,5 +1,10 @@
 //! What only the Redis store promises, against real servers and against scripted ones.
 
+mod faults;
+mod index;
+mod scripted;
+mod tracking;
+
 use crate::servers::redis::{Cluster, Guarded, PASSWORD, PRIMARY, Server, USER, Watched};
 use cloakroom::store::redis::{RedisOptions, RedisStore, RedisUrl, Topology};
 use std::sync::atomic::{AtomicU32, Ordering};
