@@ -45,9 +45,20 @@ fn write(directory: &Path, name: &str, text: &str) {
 fn help_names_every_command() {
     let (code, out, _) = here(&["--help"]);
     assert_eq!(code, 0);
-    for command in
-        ["run", "demo", "init", "check", "explain", "keygen", "cookie", "snippet", "profiles", "config", "completions"]
-    {
+    for command in [
+        "run",
+        "demo",
+        "init",
+        "check",
+        "explain",
+        "keygen",
+        "cookie",
+        "snippet",
+        "profiles",
+        "store",
+        "config",
+        "completions",
+    ] {
         assert!(out.lines().any(|line| line.trim_start().starts_with(command)), "{command} is not in {out}");
         assert_eq!(here(&[command, "--help"]).0, 0, "{command}");
     }

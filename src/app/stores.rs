@@ -2,10 +2,16 @@
 
 use super::StartError;
 use crate::config::{Config, StoreKind, StoreOptions};
+use crate::session::StoreKey;
 use crate::store::Store;
 use crate::store::disk::{DiskOptions, DiskStore};
 use crate::store::guarded::Guarded;
+use crate::store::memcached::MemcachedStore;
 use crate::store::memory::MemoryStore;
+use crate::store::moving::Moving;
+use crate::store::near::{Near, NearEntries, NearOptions};
+use crate::store::postgres::PostgresStore;
+use crate::store::redis::{Invalidate, RedisStore};
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -15,6 +21,9 @@ use std::time::Duration;
 
 /// A store on this machine that has not answered by then is not going to.
 const DISK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a call may take beyond the time limit of its client, which knows better what went wrong.
+const LENIENCE: Duration = Duration::from_millis(50);
 
 /// A store that serves.
 pub(super) struct Opened {
@@ -28,14 +37,23 @@ pub(super) struct Opened {
 
 /// The stores that something uses.
 pub(super) fn open_all(config: &Config) -> Result<Vec<Opened>, StartError> {
-    config
-        .stores
-        .iter()
-        .map(|options| {
-            let store = open(options)?;
-            Ok(Opened { name: options.name.clone(), store, is_shared: options.kind.is_shared() })
-        })
-        .collect()
+    let clients = config.stores.iter().map(|options| {
+        let copies = copies(config, options).map(|options| Arc::new(NearEntries::new(options)));
+        Ok((options, client(options, copies.as_ref())?, copies))
+    });
+    let clients: Vec<_> = clients.collect::<Result<_, StartError>>()?;
+    let client_of = |name: &String| clients.iter().find(|(own, ..)| own.name == *name).map(|(_, client, _)| client);
+    let served = clients.iter().map(|(options, client, copies)| {
+        let mut store = Arc::clone(client);
+        if let Some(copies) = copies {
+            store = Arc::new(Near::around(store, Arc::clone(copies)));
+        }
+        if let Some(before) = options.fallback.as_ref().and_then(client_of) {
+            store = Arc::new(Moving::new(store, Arc::clone(before)));
+        }
+        Opened { name: options.name.clone(), store, is_shared: options.kind.is_shared() }
+    });
+    Ok(served.collect())
 }
 
 /// One store alone, with its time limit: for commands.
@@ -43,14 +61,56 @@ pub(super) fn open_all(config: &Config) -> Result<Vec<Opened>, StartError> {
 /// # Errors
 /// [`StartError::Store`] when it cannot be opened. Whether a server answers shows when it is asked.
 pub fn open(options: &StoreOptions) -> Result<Arc<dyn Store>, StartError> {
-    Ok(match &options.kind {
-        StoreKind::Memory(limits) => Arc::new(MemoryStore::new(*limits)),
-        StoreKind::Disk(disk) => Arc::new(Guarded::new(open_disk(&options.name, disk)?, "disk", DISK_TIMEOUT)),
-        // INTEGRATION: the clients.
-        StoreKind::Redis(_) | StoreKind::Memcached(_) | StoreKind::Postgres(_) => {
-            return Err(cannot_open(&options.name, "this build has no client for it"));
+    client(options, None)
+}
+
+/// The copies that are kept in front of a store: to show sessions, to show them when the store cannot answer, or none.
+fn copies(config: &Config, store: &StoreOptions) -> Option<NearOptions> {
+    let recall = config.keeps_copies(&store.name);
+    store.near.max_age.or(recall)?;
+    let (fresh, recall) = (store.near.max_age.unwrap_or_default(), recall.unwrap_or_default());
+    Some(NearOptions { fresh, recall, max_bytes: store.near.max_bytes })
+}
+
+/// The client of a store with its time limit; `copies` hear what others change, where the store tells.
+fn client(options: &StoreOptions, copies: Option<&Arc<NearEntries>>) -> Result<Arc<dyn Store>, StartError> {
+    let StoreOptions { name, kind, .. } = options;
+    let (client, limit): (Arc<dyn Store>, _) = match kind {
+        // It waits for nobody.
+        StoreKind::Memory(limits) => return Ok(Arc::new(MemoryStore::new(*limits))),
+        StoreKind::Disk(disk) => (open_disk(name, disk)?, DISK_TIMEOUT),
+        StoreKind::Redis(redis) => {
+            let hears = copies.map(|copies| Arc::new(Hears(Arc::clone(copies))) as Arc<dyn Invalidate>);
+            let store = RedisStore::open(redis.clone(), hears).map_err(|source| cannot_open(name, source))?;
+            (Arc::new(store), redis.timeout + LENIENCE)
         }
-    })
+        StoreKind::Memcached(memcached) => {
+            (Arc::new(MemcachedStore::open(memcached.clone())), memcached.timeout + LENIENCE)
+        }
+        StoreKind::Postgres(postgres) => {
+            let store = PostgresStore::open(postgres.clone()).map_err(|source| cannot_open(name, source))?;
+            (Arc::new(store), postgres.timeout + LENIENCE)
+        }
+    };
+    Ok(Arc::new(Guarded::new(client, kind.as_str(), limit)))
+}
+
+/// Copies that a Redis store tells what others have changed.
+#[derive(Debug)]
+struct Hears(Arc<NearEntries>);
+
+impl Invalidate for Hears {
+    fn forget(&self, key: &StoreKey) {
+        self.0.forget(key);
+    }
+
+    fn forget_all(&self) {
+        self.0.forget_all();
+    }
+
+    fn trust(&self, tracked: bool) {
+        self.0.trust(tracked);
+    }
 }
 
 fn open_disk(name: &str, options: &DiskOptions) -> Result<Arc<dyn Store>, StartError> {

@@ -17,7 +17,10 @@ use std::sync::Arc;
 pub(super) fn snapshot(config: &Config, stores: &[Opened], ring: &Arc<KeyRing>) -> Result<Snapshot, StartError> {
     let policies = config.policies.iter().map(|policy| {
         let custody = match &policy.options.keep {
-            Keep::Browser(protection) => Custody::Browser { mode: (*protection).into(), revoked: None },
+            Keep::Browser(protection) => {
+                let revoked = policy.revocation.as_ref().map(|name| find(stores, name)).transpose()?;
+                Custody::Browser { mode: (*protection).into(), revoked }
+            }
             Keep::Store(name) => {
                 let in_memory = config.store(name).is_some_and(|store| matches!(store.kind, StoreKind::Memory(_)));
                 let at_rest = if in_memory { AtRest::Plain } else { AtRest::Sealed };

@@ -1,7 +1,7 @@
 //! What can be asked for on the command line, and what it means.
 
 use super::explain::Request;
-use super::{Failure, check, completions, config, init, keygen, profiles, snippet};
+use super::{Failure, check, completions, config, init, keygen, profiles, snippet, store};
 use crate::config::{Config, parse};
 use clap::{Args, Parser, Subcommand};
 use http::{HeaderName, HeaderValue, Method, Uri};
@@ -45,6 +45,9 @@ pub enum Command {
     Snippet(snippet::SnippetArguments),
     /// List the kinds of backends and what they take
     Profiles(profiles::ProfilesArguments),
+    /// List stores, and move sessions between them
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Show the configuration, or what it may say
     #[command(subcommand)]
     Config(config::ConfigCommand),

@@ -16,6 +16,7 @@ pub mod picture;
 mod profiles;
 mod run;
 mod snippet;
+mod store;
 
 use crate::config::Problems;
 use arguments::{Arguments, Command, CookieCommand, FileArgument, PLACES};
@@ -113,6 +114,7 @@ fn dispatch(command: &Command) -> Result<ExitCode, Failure> {
             let config = arguments.file.load()?;
             return Ok(inspect::inspect(&config, &arguments.value()?));
         }
+        Command::Store(command) => return store::store(command),
         Command::Init(arguments) => init::init(arguments)?,
         Command::Check(arguments) => check::check(arguments)?,
         Command::Keygen(arguments) => keygen::keygen(arguments)?,

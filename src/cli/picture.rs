@@ -24,6 +24,15 @@ pub fn text(config: &Config) -> String {
     sections.map(|(title, rows)| format!("{title}\n{}", table(&rows))).collect()
 }
 
+/// All stores, also those that nothing uses.
+pub(super) fn stores(config: &Config) -> String {
+    let spare = config.spare_stores.iter().map(|spare| {
+        let [name, place, more] = store(spare);
+        [name, place, format!("{more}; not in use")]
+    });
+    table(&config.stores.iter().map(store).chain(spare).collect::<Vec<_>>())
+}
+
 fn table(rows: &[[String; 3]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let (first, second) = (width(0), width(1));
@@ -78,7 +87,7 @@ pub fn json(config: &Config) -> Json {
 }
 
 /// A store for programs.
-fn store_json(store: &StoreOptions) -> Json {
+pub(super) fn store_json(store: &StoreOptions) -> Json {
     json!({
         "name": store.name,
         "type": store.kind.as_str(),
