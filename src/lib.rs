@@ -17,6 +17,7 @@
 //! * *ticket*: the cookie of a session in a store. *token*: the cookie that is the session itself.
 //! * *batch*: what one response asks of one session; applied whole or not at all. *refusal*: why not.
 //! * *deadline*: when something is no more. *version*: counts the writes of one store entry, for compare-and-swap.
+//! * *degraded*: of a session whose store cannot answer; where a route shows it, it is a copy, and never written.
 //! * *owner*: whom a session belongs to since `X-Session-Login`. *roster*: the list of an owner's sessions,
 //!   where there may be only so many at a time; each has a *seat* on it.
 //! * *key ring*: the operator's keys; the first seals, all open.
@@ -52,7 +53,8 @@
 //! * No header of a client in our name space reaches a backend, however it is spelled; none of ours reaches a client.
 //! * A session comes into being only when a batch stores something. An id that we did not issue is never adopted.
 //! * A batch is durable before the first byte of the answer leaves, and counts once.
-//! * A store that cannot answer means *unknown*: neither anonymous nor logged out.
+//! * A store that cannot answer means *unknown*: neither anonymous nor logged out. Who is shown a page without a session
+//!   then, because the operator wants it so, is told apart, and nothing is written for him.
 //! * No id, token, value or query string is ever logged.
 
 pub mod clock;

@@ -3,7 +3,7 @@
 mod support;
 
 use rusqlite::Connection;
-use support::client::get;
+use support::client::{Ask, get};
 use support::upstream::ok;
 use support::{Site, eventually};
 
@@ -19,6 +19,29 @@ upstream = "app"
 sessions = ["main"]
 "#;
 
+/// The same policy on routes that go on without the store.
+const LADDER: &str = r#"
+[sessions.main]
+store = "disk"
+touch_interval = "1s"
+[failure]
+store_unavailable = "anonymous"
+[[routes]]
+path = "/members"
+upstream = "app"
+sessions = ["main"]
+store_unavailable = "error"
+[[routes]]
+path = "/account"
+upstream = "app"
+sessions = ["main"]
+require = "main"
+on_missing = { redirect = "/login" }
+[[routes]]
+upstream = "app"
+sessions = ["main"]
+"#;
+
 /// The database, as another program on this machine may open it.
 fn database(site: &Site) -> Connection {
     let path = site.proxy.path("state/sessions.db");
@@ -29,9 +52,14 @@ fn database(site: &Site) -> Connection {
 
 /// Takes the table away, and waits until the proxy has noticed.
 fn break_store(site: &Site, cookie: &str) -> Connection {
+    break_store_of(site, &get("/").with("Cookie", cookie))
+}
+
+/// The same; `ask` is a request that is answered 503 when the proxy has noticed.
+fn break_store_of(site: &Site, ask: &Ask) -> Connection {
     let database = database(site);
     database.execute_batch("ALTER TABLE sessions RENAME TO hidden").expect("the table is there");
-    eventually("the proxy notices", || site.fetch(&get("/").with("Cookie", cookie)).status() == 503);
+    eventually("the proxy notices", || site.fetch(ask).status() == 503);
     site.upstream.take();
     database
 }
@@ -114,4 +142,52 @@ fn failures_are_told_to_the_operator_without_secrets() {
     eventually("it is logged", || site.proxy.has_logged("session store failed"));
     let log = site.proxy.log().join("\n");
     assert!(!log.contains("SecretWord") && !log.contains(&cookie), "{log}");
+}
+
+#[test]
+fn a_route_that_goes_on_without_the_store_says_so_and_changes_nothing() {
+    // LG5
+    let site = Site::new(LADDER);
+    let mut ada = site.browser();
+    ada.visit(ok().say("Login", "ada").say("Set", "a=1"));
+    let cookie = ada.cookie();
+    let database = break_store_of(&site, &get("/members").with("Cookie", &cookie));
+
+    let visit = ada.visit(ok());
+    assert_eq!((visit.got.status(), visit.seen.told("State").as_str()), (200, "degraded"));
+    assert!(!visit.seen.has("X-Session-Data") && !visit.seen.has("X-Session-User"), "{:?}", visit.seen);
+    for (verb, value) in [("Set", "a=2"), ("Login", "eve"), ("Destroy", "1")] {
+        let got = ada.visit(ok().say(verb, value)).got;
+        assert_eq!((got.status(), got.set_cookies()), (503, vec![]), "{verb}");
+        assert!(got.has("Retry-After"), "{verb}");
+    }
+    let got = ada.fetch(&get("/account"));
+    assert_eq!((got.status(), got.get("Location")), (503, None), "unknown is not missing");
+    assert_eq!(site.browser().fetch(&get("/account")).status(), 302);
+    site.upstream.take();
+
+    database.execute_batch("ALTER TABLE hidden RENAME TO sessions").expect("the table is there");
+    eventually("the proxy recovers", || site.fetch(&get("/members").with("Cookie", &cookie)).status() == 200);
+    site.upstream.take();
+    let seen = ada.look();
+    assert_eq!((seen.told("State"), seen.told("User"), seen.data()), ("live".into(), "ada".into(), "a=1".into()));
+    assert_eq!(ada.cookie(), cookie);
+}
+
+#[test]
+fn an_outage_is_told_once_and_not_with_every_request() {
+    // LG2
+    let site = Site::new(LADDER);
+    let mut ada = site.browser();
+    ada.visit(ok().say("Set", "a=1"));
+    let cookie = ada.cookie();
+    let _database = break_store_of(&site, &get("/members").with("Cookie", &cookie));
+    for _ in 0..50 {
+        assert_eq!(ada.visit(ok()).got.status(), 200);
+    }
+    let count = |text: &str| site.proxy.log().iter().filter(|line| line.contains(text)).count();
+    eventually("every request is in the access log", || count("\"session\":\"degraded\"") >= 50);
+    // One more for each ten seconds that a slow machine may take.
+    let told = count("session store failed");
+    assert!((1..=3).contains(&told), "{told} lines:\n{}", site.proxy.log().join("\n"));
 }

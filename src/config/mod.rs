@@ -28,7 +28,7 @@ pub use unit::{Fault, Period, Size};
 pub use word::LogFormat;
 
 use crate::clock::Timestamp;
-use crate::manager::PolicyOptions;
+use crate::manager::{Keep, OnOutage, PolicyOptions};
 use crate::proxy::options::{ListenerOptions, ProxyOptions, RouteOptions, UpstreamOptions};
 use crate::secret::Secret;
 use crate::wire::HeaderOptions;
@@ -61,6 +61,8 @@ pub struct Config {
     pub policies: Vec<Policy>,
     /// The routes, in the order of the file: at least one.
     pub routes: Vec<RouteOptions>,
+    /// How old a copy may be that stands in for a session whose store cannot answer.
+    pub cached_max_age: Duration,
     /// What is written about it.
     pub log: LogOptions,
     /// What should be known about it.
@@ -80,6 +82,18 @@ impl Config {
     #[must_use]
     pub fn problems(&self) -> Problems {
         Problems::new(self.source.clone(), self.warnings.clone())
+    }
+
+    /// For how long the copies of this store's entries may stand in for them, when it is to keep any.
+    ///
+    /// A store in this process answers whenever somebody can ask, so that nobody needs a copy of what it holds.
+    #[must_use]
+    pub fn keeps_copies(&self, store: &str) -> Option<Duration> {
+        let in_memory = |own: &StoreOptions| own.name == store && matches!(own.kind, StoreKind::Memory(_));
+        let is_here = |policy: usize| matches!(&self.policies[policy].options.keep, Keep::Store(name) if name == store);
+        let mut routes = self.routes.iter().filter(|route| route.on_outage == OnOutage::Cached);
+        let wanted = routes.any(|route| route.sessions.iter().any(|used| is_here(used.policy)));
+        (wanted && !self.stores.iter().any(in_memory)).then_some(self.cached_max_age)
     }
 }
 
@@ -208,6 +222,33 @@ fn parse_file(text: &str, label: &str, path: Option<&Path>, around: &Surrounding
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// For how long copies are kept of what lies in the stores `far` and `fast`.
+    fn copies(failure: &str, members: &str, public: &str) -> [Option<u64>; 2] {
+        let text = format!(
+            "[listeners.web]\naddress = \"127.0.0.1:1\"\n[upstreams.app]\nservers = [\"http://127.0.0.1:2\"]\n\
+             [stores.far]\ntype = \"disk\"\n[stores.fast]\ntype = \"memory\"\n\
+             [sessions.login]\nstore = \"far\"\n[sessions.basket]\nstore = \"fast\"\ncookie.name = \"basket\"\n\
+             headers.prefix = \"X-Basket-\"\n[failure]\n{failure}\n\
+             [[routes]]\npath = \"/members/*\"\nupstream = \"app\"\nsessions = [\"login\", \"basket\"]\n{members}\n\
+             [[routes]]\nupstream = \"app\"\nsessions = [\"basket\"]\n{public}\n"
+        );
+        let config = parse(&text, "test.toml").unwrap_or_else(|problems| panic!("{problems}"));
+        ["far", "fast"].map(|store| config.keeps_copies(store).map(|age| age.as_secs()))
+    }
+
+    #[test]
+    fn copies_are_kept_where_a_route_may_show_them_and_their_store_may_fail() {
+        let cached = "store_unavailable = \"cached\"";
+        let error = "store_unavailable = \"error\"";
+        assert_eq!(copies("", "", ""), [None, None]);
+        assert_eq!(copies("", cached, ""), [Some(300), None]);
+        assert_eq!(copies("", "", cached), [None, None], "no session of that route lies in `far`");
+        assert_eq!(copies(cached, "", ""), [Some(300), None]);
+        assert_eq!(copies(cached, error, ""), [None, None], "the route's own word counts");
+        assert_eq!(copies(&format!("{cached}\ncached_max_age = \"20s\""), "", ""), [Some(20), None]);
+        assert_eq!(copies("store_unavailable = \"anonymous\"", "", ""), [None, None]);
+    }
 
     #[test]
     fn a_moment_has_its_day() {

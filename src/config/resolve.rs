@@ -114,6 +114,7 @@ pub(super) fn resolve(
     let proxy = proxy(file, to);
     let (stores, spare_stores) = store::sorted(stores, &policies);
     key::shared(file, &stores, to);
+    let cached_max_age = cached_max_age(file, to);
     let level = file.log.level.value();
     let format = file.log.format.value();
     Some(Config {
@@ -127,6 +128,7 @@ pub(super) fn resolve(
         spare_stores,
         policies: policies.into_iter().collect::<Option<_>>()?,
         routes: routes.into_iter().collect::<Option<_>>()?,
+        cached_max_age,
         log: LogOptions { level, format },
         warnings: Vec::new(),
         source: Source::default(),
@@ -184,6 +186,13 @@ fn proxy(file: &File, to: &mut Resolver<'_>) -> ProxyOptions {
         max_body_bytes: to.size("max_body_bytes", &file.limits.max_body_bytes, 100 << 20, 0..=1 << 40) as u64,
         access_log: file.log.access.enabled.or(true),
     }
+}
+
+/// A copy that is kept for a day tells of yesterday.
+fn cached_max_age(file: &File, to: &mut Resolver<'_>) -> Duration {
+    let range = Period(Duration::from_secs(1))..=Period(Duration::from_secs(86_400));
+    let default = Period(Duration::from_secs(300));
+    to.within("cached_max_age", &file.failure.cached_max_age, default, range).0
 }
 
 fn error_pages(file: &File, to: &mut Resolver<'_>) -> Vec<(u16, bytes::Bytes)> {

@@ -4,6 +4,7 @@ use super::defaults::{REFERENCE, Setting, settings};
 use super::file::File;
 use super::word::Word as _;
 use super::{Config, Period, Policy, Size, password};
+use crate::proxy::options::RouteOptions;
 use schemars::generate::SchemaSettings;
 use serde_json::Value as Json;
 use std::time::Duration;
@@ -30,6 +31,7 @@ impl Config {
             for policy in &self.policies {
                 settle(section(section(&mut root, "sessions"), &policy.options.name), policy);
             }
+            ladder(&mut root, &self.routes);
             let reference: Table = REFERENCE.parse().unwrap_or_default();
             for setting in settings() {
                 fill(&mut root, &setting, &reference);
@@ -80,6 +82,16 @@ fn section<'a>(table: &'a mut Table, name: &str) -> &'a mut Table {
     value.as_table_mut().expect("made a table above")
 }
 
+/// What `[failure]` says of all routes, each route says for itself.
+fn ladder(root: &mut Table, routes: &[RouteOptions]) {
+    let tables = root.get_mut("routes").and_then(Value::as_array_mut).into_iter().flatten();
+    for (table, route) in tables.filter_map(Value::as_table_mut).zip(routes) {
+        if !route.sessions.is_empty() {
+            table.entry("store_unavailable").or_insert_with(|| route.on_outage.word().into());
+        }
+    }
+}
+
 /// Defaults of a policy that depend on other settings.
 fn settle(session: &mut Table, Policy { options, .. }: &Policy) {
     let time = |time: Duration| Value::String(Period(time).to_string());
@@ -114,6 +126,8 @@ fn fill(root: &mut Table, setting: &Setting, reference: &Table) {
     };
     let fits = |table: &Table| match pattern.as_slice() {
         ["stores", _, _] => kind(table) == own_kind(),
+        // `ladder` has written what holds for each route.
+        ["routes", "store_unavailable"] => false,
         ["routes", "on_missing", _] => table.contains_key("require") && !table.contains_key("on_missing"),
         _ => true,
     };

@@ -4,7 +4,7 @@ use super::given::Given;
 use super::nearest::{list, nearest};
 use super::unit::Fault;
 use crate::cookie::SameSite;
-use crate::manager::{Consume, OnRefused, Protection, WhenFull};
+use crate::manager::{Consume, OnOutage, OnRefused, Protection, WhenFull};
 use crate::proxy::options::AliasHeaders;
 use crate::store::disk::Sync;
 use crate::wire::{Dialect, Forward};
@@ -206,6 +206,11 @@ impl Word for Sync {
 
 impl Word for OnRefused {
     const WORDS: &'static [(&'static str, Self)] = &[("error", Self::Error), ("deliver", Self::Deliver)];
+}
+
+impl Word for OnOutage {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("error", Self::Error), ("cached", Self::Cached), ("anonymous", Self::Anonymous)];
 }
 
 impl Word for Consume {

@@ -6,6 +6,7 @@
 
 mod browser;
 mod cookies;
+mod degraded;
 mod desk;
 mod newest;
 mod options;
@@ -16,6 +17,7 @@ mod seats;
 mod server;
 mod writers;
 
+pub use degraded::OnOutage;
 pub use options::{Consume, Keep, OnRefused, OwnerCap, PolicyOptions, Protection, WhenFull};
 pub use outcome::{CommitError, Committed, Event, Permit, SessionError};
 pub use presented::Presented;
@@ -67,6 +69,8 @@ enum Origin {
     Carried { freshness: Freshness },
     /// A session of ours that has ended. `moved`: by a login in another tab, whose newer cookie must not be removed.
     Ended { moved: bool },
+    /// A store that could not answer: it may have a session, and it may have none.
+    Unknown,
 }
 
 /// The visitor's session for the time of one request.
@@ -88,7 +92,7 @@ impl Session {
 
     /// The visitor came with a session: a batch must not begin another in its place.
     const fn had_session(&self) -> bool {
-        self.snapshot.is_some() || matches!(self.origin, Origin::Ended { moved: true })
+        self.snapshot.is_some() || matches!(self.origin, Origin::Ended { moved: true } | Origin::Unknown)
     }
 
     /// The ticket that came is of an older key. It is issued again on the newest record only: the id may have changed.
@@ -101,7 +105,7 @@ impl Session {
         matches!(&self.origin, Origin::Stored { id: known, aliased, .. } if *aliased || known != id)
     }
 
-    /// The live session as it was when the request came.
+    /// The live session as it was when the request came, or the copy that stands in for it.
     #[must_use]
     pub const fn snapshot(&self) -> Option<&Snapshot> {
         self.snapshot.as_ref()
@@ -215,6 +219,7 @@ impl SessionManager {
             Origin::Fresh => session.state != State::Invalid,
             Origin::Stored { freshness, .. } | Origin::Carried { freshness } => freshness == Freshness::Current,
             Origin::Ended { moved } => moved,
+            Origin::Unknown => return true,
         };
         owes_nothing && !self.is_touch_due(session, permit, now)
     }
@@ -241,6 +246,9 @@ impl SessionManager {
         shown: Shown,
         now: Timestamp,
     ) -> Result<Committed, CommitError> {
+        if session.is_degraded() {
+            return self.commit_degraded(asked, permit);
+        }
         let asked = asked.and_then(|batch| batch.map_or(Ok(()), |batch| batch.check(permit.rights)).map(|()| batch));
         let refused = match asked {
             Ok(None)
@@ -259,8 +267,7 @@ impl SessionManager {
                     // The backend asked for nothing: that activity or a read message is not written down is no reason
                     // to withhold its page.
                     Err(CommitError::Session(error)) if quiet => {
-                        tracing::warn!(session = self.options.name, %error, "the session's activity was not written down");
-                        return Ok(self.upkeep(session, now));
+                        return Ok(Committed { unwritten: Some(error), ..self.upkeep(session, now) });
                     }
                     done => return done,
                 }
@@ -279,14 +286,17 @@ impl SessionManager {
     /// writes nothing.
     ///
     /// # Errors
-    /// The refusal, when it could not and the policy is loud about that.
+    /// As [`SessionManager::commit`], as far as that can be told without the store.
     pub fn rehearse(
         &self,
         session: &Session,
         batch: &Batch,
         permit: Permit<'_>,
         now: Timestamp,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), CommitError> {
+        if session.is_degraded() {
+            return self.commit_degraded(Ok(Some(batch)), permit).map(drop);
+        }
         let record = session.snapshot.as_ref().and_then(|snapshot| record_of(&snapshot.bytes).ok());
         let situation = Situation {
             current: record.as_ref().zip(session.snapshot.as_ref().map(|snapshot| snapshot.deadline)),
@@ -297,7 +307,7 @@ impl SessionManager {
         let chance = Chance { lineage: Lineage::from_bytes([0; 12]), mark: [0; 8] };
         let decided = batch.check(permit.rights);
         match decided.and_then(|()| plan(&situation, batch, &self.rules(permit), chance, now)) {
-            Err(refused) if self.loudness(&refused) == OnRefused::Error => Err(refused),
+            Err(refused) if self.loudness(&refused) == OnRefused::Error => Err(CommitError::Refused(refused)),
             _ => Ok(()),
         }
     }

@@ -9,7 +9,7 @@ use crate::store::{Store, StoreError, Version};
 
 /// How far an old id may be behind: each step is one `X-Session-Regenerate` within the grace, and a browser asks for up
 /// to a hundred parts of a page at a time.
-const MAX_ALIASES: usize = 100;
+pub(super) const MAX_ALIASES: usize = 100;
 
 /// What a ticket leads to.
 pub(super) enum Newest {
@@ -88,7 +88,7 @@ impl SessionManager {
 }
 
 /// The head of a record, when every byte of it can be read.
-fn readable(bytes: &[u8]) -> Result<Head, Unreadable> {
+pub(super) fn readable(bytes: &[u8]) -> Result<Head, Unreadable> {
     let view = View::parse(bytes)?;
     view.flashes()?;
     Ok(view.head)

@@ -23,6 +23,8 @@ pub struct Committed {
     pub began: Option<Lineage>,
     /// The batch was refused, and the policy delivers the page all the same.
     pub refused: Option<Refused>,
+    /// Why the session's activity, or that messages were read, could not be written down; the page is delivered.
+    pub unwritten: Option<SessionError>,
 }
 
 /// What happened to a session (LG2).
@@ -60,6 +62,9 @@ pub enum SessionError {
     /// The store could not answer.
     #[error("the session store failed")]
     Store(#[from] StoreError),
+    /// The session only stands in for one whose store could not answer: it takes no change.
+    #[error("an answer wanted to change a session whose store had not answered")]
+    Degraded,
     /// The system gave no random bytes.
     #[error("no session can be made")]
     NoRandomness(#[from] NoRandomness),

@@ -2,13 +2,14 @@
 
 use super::Downstream;
 use super::context::Context;
-use crate::manager::{Committed, Event, PolicyOptions, Session, SessionError};
+use super::seldom::Seldom;
+use crate::manager::{Committed, Event, Keep, PolicyOptions, Session, SessionError};
 use crate::session::{Head, Refused};
+use crate::store::StoreError;
 use http::HeaderName;
-use parking_lot::Mutex;
 use pingora::Error;
-use std::collections::HashMap;
 use std::error::Error as _;
+use std::mem::{self, Discriminant};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -66,53 +67,99 @@ pub(super) fn report_unknown_commands(policy: &PolicyOptions, route: &str, count
     tracing::debug!(target: "cloakroom::session", policy = policy.name, route, count, "headers that are no command were removed");
 }
 
-/// Tells that a session's fate is unknown.
-pub(super) fn report_unknown_session(policy: &PolicyOptions, error: &SessionError) {
-    let mut cause = String::new();
-    let mut next = error.source();
-    while let Some(error) = next {
-        cause.push_str(": ");
-        cause.push_str(&error.to_string());
-        next = error.source();
-    }
-    tracing::error!(target: "cloakroom::session", policy = policy.name, "{error}{cause}");
-}
-
 /// How often one client is named for headers in our name space.
 const SPOOF_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How many clients are remembered for that.
-const SPOOF_LOG_CLIENTS: usize = 1024;
-
 /// Who was named lately for headers in our name space.
-#[derive(Debug, Default)]
-pub(super) struct SpoofLog(Mutex<HashMap<Option<IpAddr>, Instant>>);
+#[derive(Debug)]
+pub(super) struct SpoofLog(Seldom<Option<IpAddr>>);
+
+impl Default for SpoofLog {
+    fn default() -> Self {
+        Self(Seldom::new(SPOOF_LOG_INTERVAL))
+    }
+}
 
 impl SpoofLog {
     /// Tells that a client sent headers in our name space: once a minute for each client.
     pub(super) fn report(&self, downstream: &Downstream, names: &[HeaderName]) {
         let address = downstream.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip);
-        if self.is_news(address, Instant::now()) {
+        if self.0.due(address, Instant::now()).is_some() {
             let (header, count) = (names.first().map_or("", HeaderName::as_str), names.len());
             tracing::warn!(client = %client(downstream), header, count, "a client's headers in our name space were removed");
         }
     }
+}
 
-    fn is_news(&self, address: Option<IpAddr>, now: Instant) -> bool {
-        let mut known = self.0.lock();
-        let lately = |last: &Instant| now.duration_since(*last) < SPOOF_LOG_INTERVAL;
-        if known.get(&address).is_some_and(lately) {
-            return false;
-        }
-        if known.len() >= SPOOF_LOG_CLIENTS {
-            known.retain(|_, last| lately(last));
-        }
-        let has_room = known.len() < SPOOF_LOG_CLIENTS;
-        if has_room {
-            known.insert(address, now);
-        }
-        has_room
+/// How often the same trouble with a store is told.
+const OUTAGE_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Which troubles with which stores were told lately: a store that fails does so for every request.
+#[derive(Debug)]
+pub(super) struct OutageLog(Seldom<Trouble>);
+
+/// What is told apart: the store, what it said, and whether a visitor was turned away for it.
+type Trouble = (String, Discriminant<SessionError>, Option<Discriminant<StoreError>>, bool);
+
+impl Default for OutageLog {
+    fn default() -> Self {
+        Self(Seldom::new(OUTAGE_LOG_INTERVAL))
     }
+}
+
+impl OutageLog {
+    /// Tells that a session's fate is unknown.
+    pub(super) fn report(&self, policy: &PolicyOptions, error: &SessionError) {
+        if let Some((store, missed)) = self.due(policy, error, true) {
+            let cause = causes(error);
+            tracing::error!(target: "cloakroom::session", policy = policy.name, store, missed, "{error}{cause}");
+        }
+    }
+
+    /// Tells that a session's activity was not written down.
+    pub(super) fn report_unwritten(&self, policy: &PolicyOptions, error: &SessionError) {
+        if let Some((store, missed)) = self.due(policy, error, false) {
+            let cause = causes(error);
+            tracing::warn!(
+                target: "cloakroom::session",
+                policy = policy.name,
+                store,
+                missed,
+                "the session's activity was not written down: {error}{cause}"
+            );
+        }
+    }
+
+    /// Where it happened, and how often since it was told last, when it is to be told again.
+    fn due<'p>(
+        &self,
+        policy: &'p PolicyOptions,
+        error: &SessionError,
+        is_felt: bool,
+    ) -> Option<(&'p str, Option<u64>)> {
+        let store = match &policy.keep {
+            Keep::Store(store) => store,
+            Keep::Browser(_) => &policy.name,
+        };
+        let said = match error {
+            SessionError::Store(said) => Some(mem::discriminant(said)),
+            _ => None,
+        };
+        let missed = self.0.due((store.clone(), mem::discriminant(error), said, is_felt), Instant::now())?;
+        Some((store, (missed > 0).then_some(missed)))
+    }
+}
+
+/// What lies behind an error, as the rest of its sentence.
+fn causes(error: &SessionError) -> String {
+    let mut text = String::new();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        next = error.source();
+    }
+    text
 }
 
 fn reference(session: &Session) -> Option<String> {

@@ -1,13 +1,14 @@
 //! What happens to a backend's answer between its arrival and the client: hear, strip, commit.
 
+use super::access::{self, OutageLog};
 use super::admission::has_absolute_target;
 use super::caching::Personal;
 use super::context::{Exchange, Policy, Snapshot};
 use super::options::{RouteOptions, SessionUse};
 use super::reply::Failure;
-use super::{Downstream, access, caching, forwarding, route};
+use super::{Downstream, caching, forwarding, route};
 use crate::clock::Timestamp;
-use crate::manager::{CommitError, Consume, OnRefused, Permit, Session};
+use crate::manager::{CommitError, Consume, OnRefused, Permit, PolicyOptions, Session};
 use crate::route::strip_prefix;
 use crate::session::{Reading, Refusal, Refused, Shown, State, View};
 use crate::wire::Allowance;
@@ -135,7 +136,7 @@ pub(super) fn is_quiet(snapshot: &Snapshot, exchange: &Exchange, heard: &HeardAl
 pub(super) fn personal(exchange: &Exchange, spoke: bool) -> Personal {
     if spoke || !exchange.set_cookies.is_empty() {
         Personal::Changed
-    } else if exchange.sessions.iter().any(|session| session.state() == State::Live) {
+    } else if exchange.sessions.iter().any(|session| matches!(session.state(), State::Live | State::Degraded)) {
         Personal::Read
     } else if exchange.sessions.is_empty() {
         Personal::No
@@ -153,6 +154,7 @@ pub(super) async fn commit(
     heard: HeardAll,
     downstream: &Downstream,
     response: &ResponseHeader,
+    outages: &OutageLog,
     now: Timestamp,
 ) -> Result<Personal, Failure> {
     let route = route(snapshot, exchange);
@@ -172,8 +174,9 @@ pub(super) async fn commit(
         return Err(failure_of(refused));
     }
 
-    if heard.iter().filter(|heard| heard.as_ref().is_ok_and(speaks)).count() > 1 {
-        rehearse(snapshot, exchange, &heard, now)?;
+    let mut asked = exchange.sessions.iter().zip(&heard).filter(|(_, heard)| heard.as_ref().is_ok_and(speaks));
+    if asked.clone().count() > 1 || asked.any(|(session, _)| session.is_degraded()) {
+        rehearse(snapshot, exchange, &heard, outages, now)?;
     }
     for (index, (used, heard)) in route.sessions.iter().zip(heard).enumerate() {
         let manager = &snapshot.policies[used.policy].manager;
@@ -201,16 +204,10 @@ pub(super) async fn commit(
         };
         let permit = Permit { rights: &used.rights, touch: route.touch };
         let committed = manager.commit(&exchange.sessions[index], asked, permit, shown, now).await;
-        let committed = committed.map_err(|error| match error {
-            CommitError::Refused(refused) => {
-                access::report_refused(manager.options(), &route.name, &refused, "the page was withheld");
-                failure_of(&refused)
-            }
-            CommitError::Session(error) => {
-                access::report_unknown_session(manager.options(), &error);
-                Failure::SessionUnknown
-            }
-        })?;
+        let committed = committed.map_err(|error| withheld(manager.options(), route, &error, outages))?;
+        if let Some(error) = &committed.unwritten {
+            outages.report_unwritten(manager.options(), error);
+        }
         if let Some(refused) = &committed.refused {
             access::report_refused(manager.options(), &route.name, refused, "the page was delivered");
         }
@@ -222,20 +219,39 @@ pub(super) async fn commit(
     Ok(personal(exchange, spoke))
 }
 
-/// Where an answer speaks to several sessions, a batch beyond its rights, or that cannot be applied to what its session held when the request
-/// came refuses the others before anything is written. What changes in between can still refuse the later of them.
-fn rehearse(snapshot: &Snapshot, exchange: &Exchange, heard: &HeardAll, now: Timestamp) -> Result<(), Failure> {
+/// Where an answer speaks to several sessions, a batch beyond its rights, or that cannot be applied to what its session
+/// held when the request came refuses the others before anything is written; so does one for a session that may not be
+/// written at all. What changes in between can still refuse the later of them.
+fn rehearse(
+    snapshot: &Snapshot,
+    exchange: &Exchange,
+    heard: &HeardAll,
+    outages: &OutageLog,
+    now: Timestamp,
+) -> Result<(), Failure> {
     let route = route(snapshot, exchange);
     for ((used, session), heard) in route.sessions.iter().zip(&exchange.sessions).zip(heard) {
         let Ok(Some(heard)) = heard else { continue };
         let permit = Permit { rights: &used.rights, touch: route.touch };
         let manager = &snapshot.policies[used.policy].manager;
-        if let Err(refused) = manager.rehearse(session, &heard.batch, permit, now) {
-            access::report_refused(manager.options(), &route.name, &refused, "the page was withheld");
-            return Err(failure_of(&refused));
-        }
+        let rehearsed = manager.rehearse(session, &heard.batch, permit, now);
+        rehearsed.map_err(|error| withheld(manager.options(), route, &error, outages))?;
     }
     Ok(())
+}
+
+/// Tells why a page is withheld.
+fn withheld(policy: &PolicyOptions, route: &RouteOptions, error: &CommitError, outages: &OutageLog) -> Failure {
+    match error {
+        CommitError::Refused(refused) => {
+            access::report_refused(policy, &route.name, refused, "the page was withheld");
+            failure_of(refused)
+        }
+        CommitError::Session(error) => {
+            outages.report(policy, error);
+            Failure::SessionUnknown
+        }
+    }
 }
 
 /// The `Set-Cookie` lines that an answer of our own owes to the browser.

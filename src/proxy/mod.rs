@@ -26,11 +26,11 @@ pub mod upstream;
 
 mod access;
 mod answer;
+mod seldom;
+mod visitor;
 
 use crate::clock::Clock;
 use crate::cookie::header::{Rest, split};
-use crate::manager::Presented;
-use crate::session::State;
 use crate::wire::Allowance;
 use admission::Survey;
 use arc_swap::ArcSwap;
@@ -51,6 +51,7 @@ use reply::Failure;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use visitor::Visitor;
 
 /// A client may be silent for this long within a request's body, and take this long to read a part of the answer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -68,6 +69,7 @@ pub struct Proxy {
     clock: Arc<dyn Clock>,
     in_flight: InFlight,
     spoof_log: access::SpoofLog,
+    outages: access::OutageLog,
     /// Counts the connections that serve one request only.
     kept_apart: AtomicU64,
 }
@@ -81,6 +83,7 @@ impl Proxy {
             clock,
             in_flight,
             spoof_log: access::SpoofLog::default(),
+            outages: access::OutageLog::default(),
             kept_apart: AtomicU64::new(1),
         }
     }
@@ -116,13 +119,11 @@ impl Proxy {
         let now = self.clock.now();
         let mut allowance =
             Allowance::new(snapshot.upstreams[route.upstream].options().profile.budget, route.sessions.len());
-        for used in &route.sessions {
+        let mut visitor = Visitor::new(&cookies.ours, route.on_outage, &self.outages, now);
+        for (index, used) in route.sessions.iter().enumerate() {
             let policy = &snapshot.policies[used.policy];
-            let presented = Presented::of(&cookies.ours, used.policy);
-            let session = policy.manager.resolve(presented, now).await.map_err(|error| {
-                access::report_unknown_session(policy.manager.options(), &error);
-                ctx.fail(Failure::SessionUnknown)
-            })?;
+            let session = visitor.session(policy, used.policy, route.require == Some(index)).await;
+            let session = session.map_err(|failure| ctx.fail(failure))?;
             let told = answer::tell(policy, &session, used, &mut exchange.inject, &mut allowance, now);
             exchange.told.push(told);
             exchange.sessions.push(session);
@@ -190,7 +191,7 @@ impl ProxyHttp for Proxy {
     async fn request_filter(&self, downstream: &mut Downstream, ctx: &mut Context) -> Result<bool> {
         let exchange = self.admit(downstream, ctx).await?;
         let route = &ctx.snapshot.targets[exchange.target];
-        let missing = route.require.is_some_and(|session| exchange.sessions[session].state() != State::Live);
+        let missing = route.require.is_some_and(|session| exchange.sessions[session].snapshot().is_none());
         let answer = missing.then(|| route.on_missing.clone());
         let cookies = if missing { answer::farewell(&ctx.snapshot, &exchange, self.clock.now()) } else { Vec::new() };
         ctx.exchange = Some(exchange);
@@ -309,7 +310,8 @@ impl ProxyHttp for Proxy {
             Ok(answer::personal(exchange, false))
         } else {
             // Boxed: the ordinary answer must not pay for the size of this future.
-            let commit = answer::commit(&snapshot, exchange, heard, downstream, response, self.clock.now());
+            let (outages, now) = (&self.outages, self.clock.now());
+            let commit = answer::commit(&snapshot, exchange, heard, downstream, response, outages, now);
             Box::pin(commit).await
         };
         let target = exchange.target;

@@ -1,5 +1,6 @@
 //! What the proxy is told by the file, resolved: listeners, upstreams, routes, limits.
 
+use crate::manager::OnOutage;
 use crate::route::Matcher;
 use crate::secret::Secret;
 use crate::session::Rights;
@@ -161,6 +162,8 @@ pub struct RouteOptions {
     pub require: Option<usize>,
     /// What a visitor without it is answered.
     pub on_missing: OnMissing,
+    /// How far it goes on while the store of a session cannot answer.
+    pub on_outage: OnOutage,
     /// Whether a request extends the sessions.
     pub touch: bool,
     /// Edits to the request.

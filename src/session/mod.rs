@@ -40,6 +40,8 @@ pub enum State {
     Expired,
     /// A cookie of our name that we did not issue.
     Invalid,
+    /// A cookie of ours whose session is unknown, because its store cannot answer.
+    Degraded,
 }
 
 impl State {
@@ -51,6 +53,7 @@ impl State {
             Self::Live => "live",
             Self::Expired => "expired",
             Self::Invalid => "invalid",
+            Self::Degraded => "degraded",
         }
     }
 }

@@ -14,6 +14,7 @@ pub use store::Store;
 use super::given::{At, Given, Named, Section, Short, Shorthand};
 use super::unit::{Period, Size};
 use super::word::{Choice, LogFormat};
+use crate::manager::OnOutage;
 use crate::proxy::options::AliasHeaders;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
@@ -178,6 +179,11 @@ impl JsonSchema for Day {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Failure {
+    /// What a visitor whose session's store cannot answer gets: an error (503); a copy of the session that is read and
+    /// not written, or else the error; or a page made without any session.
+    pub store_unavailable: Given<Choice<OnOutage>>,
+    /// How old such a copy may be.
+    pub cached_max_age: Given<Period>,
     /// What happens to a client's header in our name space: it is removed, or its request is answered 400.
     pub alias_headers: Given<Choice<AliasHeaders>>,
     /// Own pages for error statuses: the file of each.

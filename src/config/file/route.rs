@@ -2,6 +2,7 @@
 
 use super::super::given::{At, Given, Named, OneOrMany, Section, Short, Shorthand};
 use super::super::word::{Access, Choice};
+use crate::manager::OnOutage;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -29,6 +30,8 @@ pub struct Route {
     pub require: Given<String>,
     /// What a visitor without it is answered.
     pub on_missing: Given<Section<OnMissing>>,
+    /// What a visitor whose session's store cannot answer gets on this route; without it what `[failure]` says.
+    pub store_unavailable: Given<Choice<OnOutage>>,
     /// Whether a request extends the sessions; `false` for polling.
     pub touch: Given<bool>,
     /// Edits to the request that the backend sees.

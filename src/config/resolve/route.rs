@@ -6,6 +6,7 @@ use super::super::given::{At, Section, Span};
 use super::super::nearest::suggestion;
 use super::super::problem::Problem;
 use super::{Resolver, headers, rights};
+use crate::manager::OnOutage;
 use crate::proxy::options::{HeaderEdits, OnMissing, RouteOptions};
 use crate::route::{self, Host, Matcher, PathPattern, PatternProblem, RouteTable};
 use crate::wire::Reserved;
@@ -52,6 +53,7 @@ fn one(
         name,
         strip_prefix: strip_prefix(route, matcher.as_ref(), to),
         on_missing: on_missing(route, to),
+        on_outage: on_outage(route, file, to),
         touch: route.touch.or(true),
         request_headers: edits(&route.request_headers, reserved, to),
         response_headers: edits(&route.response_headers, reserved, to),
@@ -195,6 +197,16 @@ fn on_missing(route: &Route, to: &mut Resolver<'_>) -> OnMissing {
             OnMissing::Status(401)
         }
     }
+}
+
+fn on_outage(route: &Route, file: &File, to: &mut Resolver<'_>) -> OnOutage {
+    let Some(own) = route.store_unavailable.at() else { return file.failure.store_unavailable.value() };
+    if route.sessions.is_empty() {
+        let message = "`store_unavailable` means nothing on a route without sessions";
+        let problem = Problem::error("route::store_unavailable", message).at(own.span.clone());
+        to.report(problem.help("remove it, or name the sessions of this route in `sessions`"));
+    }
+    own.value.0
 }
 
 fn check_redirect(target: &str) -> Result<(), &'static str> {
