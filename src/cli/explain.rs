@@ -2,12 +2,13 @@
 //!
 //! Works offline: no backend is asked, and of the stores only the visitor's own cookie.
 
+use super::picture;
 use crate::app;
 use crate::clock::{Clock as _, SystemClock};
 use crate::codec::Binding;
 use crate::config::Config;
 use crate::cookie::header::{Rest, split};
-use crate::manager::Keep;
+use crate::manager::{Keep, OnOutage};
 use crate::route::RouteTable;
 use crate::session::{Keys, State, View};
 use crate::wire::Allowance;
@@ -107,6 +108,11 @@ pub(super) fn explain(config: &Config, request: &Request) -> ExitCode {
             );
         }
         println!("set        {} when the backend stores something", options.cookie.name());
+    }
+    if route.on_outage != OnOutage::Error
+        && let Some((_, meaning)) = picture::outage(config, route)
+    {
+        println!("outage     {meaning}");
     }
     if let Some(session) = route.require {
         let policy = &config.policies[route.sessions[session].policy].options.name;

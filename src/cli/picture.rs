@@ -1,7 +1,7 @@
 //! What a configuration means, on one screen: who listens, where requests go, and what is kept of sessions.
 
 use crate::config::{Config, KeyOptions, Period, Policy, StoreKind, StoreOptions};
-use crate::manager::{Keep, Protection};
+use crate::manager::{Keep, OnOutage, Protection};
 use crate::proxy::options::{
     HostHeader, ListenerOptions, OnMissing, RouteOptions, ServerAddress, ServerOptions, SessionUse, UpstreamOptions,
 };
@@ -55,6 +55,7 @@ pub fn json(config: &Config) -> Json {
             "takes": each.matcher.to_string(),
             "upstream": config.upstreams[each.upstream].name,
             "sessions": each.sessions.iter().map(|used| policy(config, used)).collect::<Vec<_>>(),
+            "store_unavailable": outage(config, each).map(|(word, _)| word),
             "requires": each.require.map(|required| policy(config, &each.sessions[required])),
         })
     };
@@ -132,8 +133,24 @@ fn route(config: &Config, route: &RouteOptions) -> [String; 3] {
     });
     let sessions: Vec<String> = sessions.collect();
     let target = format!("→ {}", config.upstreams[route.upstream].name);
-    let more = if sessions.is_empty() { target } else { format!("{target}  with {}", sessions.join(", ")) };
+    let with = if sessions.is_empty() { String::new() } else { format!("  with {}", sessions.join(", ")) };
+    // What everybody expects needs no words.
+    let outage = outage(config, route).filter(|_| route.on_outage != OnOutage::Error);
+    let outage = outage.map_or(String::new(), |(_, meaning)| format!("; {meaning}"));
+    let more = format!("{target}{with}{outage}");
     [route.name.clone(), route.matcher.to_string(), more]
+}
+
+/// What happens on a route while the store of a session cannot answer, as a word of the file and as half a sentence.
+pub(super) fn outage(config: &Config, route: &RouteOptions) -> Option<(&'static str, String)> {
+    let age = Period(config.cached_max_age);
+    let (word, meaning) = match route.on_outage {
+        _ if route.sessions.is_empty() => return None,
+        OnOutage::Error => ("error", "503 when the store fails".into()),
+        OnOutage::Cached => ("cached", format!("copies of at most {age} when the store fails, read-only, else 503")),
+        OnOutage::Anonymous => ("anonymous", "without a session when the store fails".into()),
+    };
+    Some((word, meaning))
 }
 
 fn upstream(upstream: &UpstreamOptions) -> [String; 3] {
@@ -223,4 +240,32 @@ fn keys(keys: &[KeyOptions]) -> Vec<[String; 3]> {
         [key.id.clone(), use_.into(), more]
     };
     keys.iter().enumerate().map(each).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    #[test]
+    fn a_route_shows_how_far_it_goes_in_an_outage() {
+        let text = "[listeners.web]\naddress = \"127.0.0.1:1\"\n[upstreams.app]\nservers = [\"http://127.0.0.1:2\"]\n\
+            [sessions.main]\n[failure]\nstore_unavailable = \"cached\"\ncached_max_age = \"90s\"\n\
+            [[routes]]\npath = \"/plain\"\nupstream = \"app\"\n\
+            [[routes]]\npath = \"/pay\"\nupstream = \"app\"\nsessions = [\"main\"]\nstore_unavailable = \"error\"\n\
+            [[routes]]\npath = \"/news\"\nupstream = \"app\"\nsessions = [\"main\"]\nstore_unavailable = \"anonymous\"\n\
+            [[routes]]\nupstream = \"app\"\nsessions = [\"main\"]\n";
+        let config = parse(text, "test.toml").unwrap_or_else(|problems| panic!("{problems}"));
+        let shown: Vec<String> = config.routes.iter().map(|each| route(&config, each)[2].clone()).collect();
+        let expected = [
+            "→ app",
+            "→ app  with main",
+            "→ app  with main; without a session when the store fails",
+            "→ app  with main; copies of at most 90s when the store fails, read-only, else 503",
+        ];
+        assert_eq!(shown, expected);
+        let words: Vec<Json> =
+            json(&config)["routes"].as_array().unwrap().iter().map(|each| each["store_unavailable"].clone()).collect();
+        assert_eq!(words, [Json::Null, "error".into(), "anonymous".into(), "cached".into()]);
+    }
 }
