@@ -7,8 +7,11 @@ use cloakroom::store::memory::{MemoryLimits, MemoryStore};
 use cloakroom::store::{Entry, Index, Store, StoreError, Version, Written};
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// How long a call may take: a limit of its own, so that each call meets the trouble and no breaker spares it that.
+pub const LIMIT: Duration = Duration::from_millis(400);
 
 /// What goes wrong with every call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +22,7 @@ pub enum Trouble {
     Gone,
     /// The connection breaks.
     Cut,
-    /// There is no answer, ever.
+    /// There is no answer within [`LIMIT`].
     Frozen,
 }
 
@@ -62,7 +65,10 @@ impl Fickle {
             Trouble::None => call.await,
             Trouble::Gone => Err(StoreError::Unavailable { store: "fickle", source: "nobody listens".into() }),
             Trouble::Cut => Err(StoreError::Lost { store: "fickle", source: "reset by peer".into() }),
-            Trouble::Frozen => pending().await,
+            Trouble::Frozen => {
+                tokio::time::sleep(LIMIT).await;
+                Err(StoreError::TimedOut { store: "fickle", limit: LIMIT })
+            }
         }
     }
 

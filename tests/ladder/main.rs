@@ -9,8 +9,8 @@ mod place;
 mod support;
 
 use cloakroom::manager::OnOutage;
-use fickle::Trouble;
-use place::{LIMIT, Place, Visitor};
+use fickle::{LIMIT, Trouble};
+use place::{Place, Visitor};
 use std::time::{Duration, Instant};
 use support::message::Message;
 use support::upstream::{ok, status};
