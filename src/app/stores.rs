@@ -1,4 +1,4 @@
-//! The stores of a configuration, opened: from the inside a client, its time limit, copies near it, and the store before.
+//! The stores of a configuration, opened: from the inside a client, its time limit, the store before, and copies near it.
 
 use super::StartError;
 use crate::config::{Config, StoreKind, StoreOptions};
@@ -45,11 +45,12 @@ pub(super) fn open_all(config: &Config) -> Result<Vec<Opened>, StartError> {
     let client_of = |name: &String| clients.iter().find(|(own, ..)| own.name == *name).map(|(_, client, _)| client);
     let served = clients.iter().map(|(options, client, copies)| {
         let mut store = Arc::clone(client);
-        if let Some(copies) = copies {
-            store = Arc::new(Near::around(store, Arc::clone(copies)));
-        }
         if let Some(before) = options.fallback.as_ref().and_then(client_of) {
             store = Arc::new(Moving::new(store, Arc::clone(before)));
+        }
+        // Outermost, so that sessions which still lie in the store before are remembered, too.
+        if let Some(copies) = copies {
+            store = Arc::new(Near::around(store, Arc::clone(copies)));
         }
         Opened { name: options.name.clone(), store, is_shared: options.kind.is_shared() }
     });

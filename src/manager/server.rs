@@ -135,7 +135,7 @@ impl SessionManager {
                 own = Some(new.store_key());
                 let cookies = self.cookies_of_new(&new, None, &draft, task);
                 let began = Some(draft.record.lineage);
-                Committed { cookies, event: Some(Event::Created), began, refused: None }
+                Committed { cookies, event: Some(Event::Created), began, ..Committed::default() }
             }
             (Step::Touch(deadline), Some((id, version, snapshot))) => {
                 let owner = before.and_then(|record| record.owner.as_ref()).map(|owner| self.owner_key(owner));

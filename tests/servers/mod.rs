@@ -10,6 +10,7 @@ pub mod fake_memcached;
 pub mod memcached;
 pub mod postgres;
 pub mod redis;
+pub mod relay;
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;

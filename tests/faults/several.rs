@@ -1,0 +1,141 @@
+//! Several proxies on one store.
+
+use crate::engine::Engine;
+use crate::support::client::get;
+use crate::support::upstream::ok;
+use crate::support::{Browser, Site};
+use std::thread;
+
+/// The same visitor at another proxy.
+fn same<'s>(visitor: &Browser<'_>, site: &'s Site) -> Browser<'s> {
+    let mut browser = site.browser();
+    browser.jar = visitor.jar.clone();
+    browser
+}
+
+pub fn two_proxies_see_each_others_changes_at_once(engine: &Engine) {
+    let (one, two) = (Site::new(&engine.config("")), Site::new(&engine.config("")));
+    let mut here = one.browser();
+    here.visit(ok().say("Login", "ada").say("Set", "n=0"));
+    let mut there = same(&here, &two);
+    for n in 1..=20 {
+        let (writer, reader) = if n % 2 == 0 { (&mut here, &mut there) } else { (&mut there, &mut here) };
+        writer.visit(ok().say("Set", format!("n={n}")));
+        assert_eq!(reader.look().data(), format!("n={n}"));
+    }
+}
+
+pub fn a_logout_is_final_on_every_proxy(engine: &Engine) {
+    // SL6, SL8
+    let (one, two) = (Site::new(&engine.config("")), Site::new(&engine.config("")));
+    let mut first = one.browser();
+    first.visit(ok().say("Login", "ada"));
+    let mut second = two.browser();
+    second.visit(ok().say("Login", "ada"));
+    let mut third = one.browser();
+    third.visit(ok().say("Login", "ada"));
+    let mut bob = two.browser();
+    bob.visit(ok().say("Login", "bob"));
+
+    let mut copy = same(&first, &two);
+    first.visit(ok().say("Destroy", "1"));
+    assert_eq!(copy.look().told("State"), "expired");
+    second.visit(ok().say("Destroy", "others"));
+    assert_eq!(third.look().told("State"), "expired");
+    assert_eq!(second.look().told("User"), "ada");
+    assert_eq!(bob.look().told("User"), "bob");
+}
+
+pub fn writers_on_two_proxies_add_up(engine: &Engine) {
+    // ST3
+    const WRITERS: usize = 16;
+    const EACH: usize = 10;
+    let script = |request: &crate::support::message::Message| match request.target().as_str() {
+        "/add" => ok().say("Add", "n=1"),
+        _ => ok(),
+    };
+    let sites = [Site::answering(&engine.config(""), script), Site::answering(&engine.config(""), script)];
+    let mut ada = sites[0].browser();
+    ada.visit(ok().say("Set", "n=0"));
+    let cookie = ada.cookie();
+    thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let (site, cookie) = (&sites[writer % 2], &cookie);
+            scope.spawn(move || {
+                let mut client = site.client();
+                for _ in 0..EACH {
+                    assert_eq!(client.ask(&get("/add").with("Cookie", cookie)).status(), 200);
+                }
+            });
+        }
+    });
+    assert_eq!(ada.look().data(), format!("n={}", WRITERS * EACH));
+}
+
+pub fn a_cap_on_an_owner_holds_on_every_proxy(engine: &Engine) {
+    const LOGINS: usize = 12;
+    let config =
+        |when_full: &str| engine.config("") + &format!("max_sessions_per_owner = 3\nwhen_full = \"{when_full}\"\n");
+    for (owner, when_full, welcome) in
+        [("ada", "reject", 3), ("bob", "oldest", LOGINS), ("eve", "least_recent", LOGINS)]
+    {
+        let script = move |request: &crate::support::message::Message| match request.target().as_str() {
+            "/login" => ok().say("Login", owner),
+            _ => ok(),
+        };
+        let sites = [Site::answering(&config(when_full), script), Site::answering(&config(when_full), script)];
+        let logins: Vec<_> = thread::scope(|scope| {
+            let logins = (0..LOGINS).map(|n| {
+                let site = &sites[n % 2];
+                scope.spawn(move || {
+                    let mut visitor = site.browser();
+                    let status = visitor.fetch(&get("/login")).status();
+                    (status, visitor)
+                })
+            });
+            let logins: Vec<_> = logins.collect();
+            logins.into_iter().map(|login| login.join().unwrap()).collect()
+        });
+        let accepted = logins.iter().filter(|(status, _)| *status == 200).count();
+        assert_eq!(accepted, welcome, "{when_full}");
+        let live = logins.into_iter().filter(|(status, _)| *status == 200).map(|(_, mut visitor)| {
+            for site in &sites {
+                site.upstream.take();
+            }
+            visitor.look().told("State")
+        });
+        assert_eq!(live.filter(|state| state == "live").count(), 3, "{when_full}");
+    }
+}
+
+pub fn sessions_move_from_the_disk_while_visitors_use_them(engine: &Engine) {
+    let disk = engine.config("").replace("store = \"net\"", "store = \"disk\"");
+    let site = Site::new(&disk);
+    let mut ada = site.browser();
+    ada.visit(ok().say("Login", "ada").say("Set", "cart=3"));
+    let mut bob = site.browser();
+    bob.visit(ok().say("Login", "bob"));
+    let mut leaver = site.browser();
+    leaver.visit(ok().say("Login", "ada"));
+
+    site.restart(&engine.config("fallback = \"disk\""));
+    assert_eq!(ada.look().data(), "cart=3");
+    ada.visit(ok().say("Set", "cart=4"));
+    let gone = leaver.cookie();
+    leaver.visit(ok().say("Destroy", "1"));
+    assert_eq!(site.exchange(&get("/").with("Cookie", &gone), ok()).seen.told("State"), "expired");
+    bob.visit(ok().say("Destroy", "others"));
+
+    // The old one has served its time.
+    let config = site.proxy.path("cloakroom.toml");
+    let copied = std::process::Command::new(env!("CARGO_BIN_EXE_cloakroom"))
+        .args(["store", "copy", "--from", "disk", "--to", "net", "-c"])
+        .arg(&config)
+        .output()
+        .unwrap();
+    assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+    site.restart(&engine.config(""));
+    assert_eq!(ada.look().data(), "cart=4");
+    assert_eq!(bob.look().told("User"), "bob");
+    assert_eq!(site.exchange(&get("/").with("Cookie", &gone), ok()).seen.told("State"), "expired");
+}
