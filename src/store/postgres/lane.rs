@@ -5,7 +5,6 @@ use super::link::Link;
 use super::queries::Query;
 use super::target::Target;
 use super::value::Value;
-use crate::session::random;
 use crate::store::StoreError;
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
@@ -15,10 +14,6 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
-
-/// How long it rests after a first failure to connect, and at most; in between the rest doubles.
-const FIRST_REST: Duration = Duration::from_millis(50);
-const LONGEST_REST: Duration = Duration::from_secs(1);
 
 /// How long a connection that let a question time out may stay silent before another one is made, and how many times
 /// that may double: a table that is locked for an hour must not cost the server a connection every few seconds.
@@ -39,10 +34,6 @@ pub(super) struct Lane {
 struct State {
     /// The connection that is being made.
     coming: Option<watch::Receiver<Coming>>,
-    /// Failures to connect since the last success.
-    failures: u32,
-    /// Until when nobody tries again, and why.
-    rest: Option<(Instant, Arc<ConnectError>)>,
     /// Connections given up for their silence, since the last one that was not.
     silent: u32,
 }
@@ -134,10 +125,8 @@ impl Lane {
         if let Some(coming) = state.coming.as_ref().filter(|coming| coming.has_changed().is_ok()) {
             return Ok(coming.clone());
         }
-        if let Some((until, error)) = &state.rest
-            && Instant::now() < *until
-        {
-            return Err(Failure::NotConnected(Arc::clone(error)));
+        if let Some(error) = self.target.rest.reason(Instant::now()) {
+            return Err(Failure::NotConnected(error));
         }
         let (sender, coming) = watch::channel(None);
         state.coming = Some(coming.clone());
@@ -156,13 +145,10 @@ impl Lane {
         state.coming = None;
         match made {
             Ok(link) => {
-                (state.failures, state.rest) = (0, None);
+                self.target.rest.end();
                 self.link.store(Some(Arc::clone(link)));
             }
-            Err(error) => {
-                state.rest = Some((Instant::now() + rest(state.failures), Arc::clone(error)));
-                state.failures = state.failures.saturating_add(1);
-            }
+            Err(error) => self.target.rest.begin(Instant::now(), error),
         }
     }
 
@@ -207,25 +193,4 @@ impl Lane {
 /// A write that may have been done is not just unavailable.
 fn unanswered(in_doubt: bool, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
     if in_doubt { lost(source) } else { unavailable(source) }
-}
-
-/// Between half of it and all of it, so that proxies do not come back all at once.
-fn rest(failures: u32) -> Duration {
-    let longest = FIRST_REST.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_REST);
-    let chance = random().map_or(0, u16::from_be_bytes);
-    longest / 2 + (longest / 2) * u32::from(chance) / u32::from(u16::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_rest_grows_to_a_second_and_no_further() {
-        for failures in [0, 1, 4, 5, 31, 32, u32::MAX] {
-            let rest = rest(failures);
-            let longest = (0.05 * 2_f64.powi(i32::try_from(failures.min(20)).unwrap())).min(1.0);
-            assert!((longest / 2.0..=longest).contains(&rest.as_secs_f64()), "{rest:?} after {failures}");
-        }
-    }
 }

@@ -4,6 +4,7 @@
 //! * `target`: making a connection, and checking what is at its other end.
 //! * `link`: one connection, shared by all who ask.
 //! * `lane`: a place for a connection: made on demand, replaced when it breaks, asked within a time limit.
+//! * `rest`: what all lanes do when the server cannot be reached.
 //! * `queries`, `value`: each operation in SQL, and what goes into it and comes out.
 //! * `schema`: the table.
 //! * `failure`: what an error means for the question that was asked.
@@ -15,6 +16,7 @@ mod lane;
 mod link;
 mod options;
 mod queries;
+mod rest;
 mod schema;
 mod target;
 mod tls;

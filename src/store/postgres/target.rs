@@ -3,6 +3,7 @@
 use super::failure::ConnectError;
 use super::link::Link;
 use super::queries::Queries;
+use super::rest::Rest;
 use super::schema;
 use super::value::Value;
 use super::{OpenError, PostgresOptions, tls};
@@ -21,6 +22,7 @@ const MARK: &str = "cloakroom.connection";
 pub(super) struct Target {
     pub options: PostgresOptions,
     pub queries: Queries,
+    pub rest: Rest,
     tls: MakeRustlsConnect,
     /// The server that was last found to take writes.
     preferred: AtomicUsize,
@@ -34,7 +36,8 @@ impl Target {
     pub(super) fn new(options: PostgresOptions) -> Result<Self, OpenError> {
         let tls = tls::connector(&options)?;
         let queries = Queries::new(&options.table, options.sync);
-        Ok(Self { options, queries, tls, preferred: AtomicUsize::new(0), pooled: AtomicBool::new(false) })
+        let (preferred, pooled) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Ok(Self { options, queries, rest: Rest::default(), tls, preferred, pooled })
     }
 
     /// A connection that was checked. Each server has `timeout` to answer.
