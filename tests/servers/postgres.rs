@@ -172,6 +172,18 @@ impl Postgres {
     }
 }
 
+/// The watch looks every now and then only; a server that lived for a moment it may have missed.
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let lock = fs::read_to_string(self.place.join("data/postmaster.pid")).unwrap_or_default();
+        let segment = lock.lines().nth(6).and_then(|line| line.split_whitespace().nth(1)).map(str::to_owned);
+        drop(self.daemon.take());
+        if let Some(segment) = segment {
+            Command::new("ipcrm").args(["-m", &segment]).output().ok();
+        }
+    }
+}
+
 /// `PgBouncer` in transaction mode in front of a server, which it reaches by a few connections that all clients share.
 pub struct PgBouncer {
     _daemon: Daemon,

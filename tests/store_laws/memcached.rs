@@ -415,14 +415,14 @@ fn a_store_serves_several_runtimes_and_outlives_each() {
 async fn callers_who_go_away_disturb_nobody() {
     let server = Memcached::on_port(&[]);
     let store = Arc::new(open_memcached(&[&server]));
-    for n in 0..50 {
+    for n in 0..200 {
         create(&*store, &key(n), entry(&n.to_string())).await;
     }
     let mut callers = JoinSet::new();
     for round in 0..2000_u64 {
         let store = Arc::clone(&store);
         callers.spawn(async move {
-            let n = round % 50;
+            let n = round % 200;
             let (key, moment) = (key(n), Duration::from_micros(round % 300));
             if let Ok(found) = tokio::time::timeout(moment, text(&*store, &key, NOW)).await {
                 assert_eq!(found, Some(n.to_string()));
@@ -430,7 +430,7 @@ async fn callers_who_go_away_disturb_nobody() {
         });
     }
     callers.join_all().await;
-    for n in 0..50 {
+    for n in 0..200 {
         assert_eq!(text(&*store, &key(n), NOW).await, Some(n.to_string()));
     }
     assert!(server.has_connections(2), "as many as before");
@@ -440,7 +440,7 @@ async fn callers_who_go_away_disturb_nobody() {
 async fn a_store_that_is_dropped_leaves_no_connection() {
     let server = Memcached::on_port(&[]);
     let store = open_memcached(&[&server]);
-    for n in 0..20 {
+    for n in 0..200 {
         create(&store, &key(n), entry("")).await;
     }
     assert!(server.has_connections(2));
