@@ -26,6 +26,7 @@ use crate::clock::Timestamp;
 use crate::session::{OwnerKey, StoreKey};
 use async_trait::async_trait;
 use bytes::Bytes;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -233,7 +234,8 @@ impl Index for Moving {
         let (Some(new), Some(old)) = (self.new.index(), self.old.index()) else { return Ok(Vec::new()) };
         // The old one is asked first: what moves between the two questions is in both answers.
         let left = old.keys_of(owner, now).await?;
-        let mut keys = new.keys_of(owner, now).await?;
+        let mut keys: HashSet<StoreKey> = new.keys_of(owner, now).await?.into_iter().collect();
+        let mut have_changed = false;
         for key in left {
             if keys.contains(&key) {
                 continue;
@@ -241,10 +243,16 @@ impl Index for Moving {
             // What the new store has under the key is newer: an end, another owner, or a copy that came this moment.
             let newer = self.new.load(&key, now).await?;
             if newer.is_none_or(|(entry, _)| entry.owner.as_ref() == Some(owner)) {
-                keys.push(key);
+                keys.insert(key);
+            } else {
+                have_changed = true;
             }
         }
-        Ok(keys)
+        if have_changed {
+            // A session that got another id since the new store was asked lies there under that one.
+            keys.extend(new.keys_of(owner, now).await?);
+        }
+        Ok(keys.into_iter().collect())
     }
 }
 

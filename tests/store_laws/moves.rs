@@ -180,6 +180,24 @@ fn ends_by_owner(proxy: &Arc<Moving>) -> Task {
     })
 }
 
+/// Lists the sessions of somebody who has one, under one id or another.
+fn lists(proxy: &Arc<Moving>) -> Task {
+    let proxy = Arc::clone(proxy);
+    Box::pin(async move { assert_ne!(keys_of(&*proxy, "ann", NOW).await, [], "nobody is overlooked") })
+}
+
+/// Gives a session another id: the new entry comes first, then the old one is nobody's.
+fn moves_on(proxy: &Arc<Moving>) -> Task {
+    let proxy = Arc::clone(proxy);
+    Box::pin(async move {
+        let (_, version) = proxy.load(&key(1), NOW).await.unwrap().expect("nobody is logged out");
+        create(&*proxy, &key(2), session("one")).await;
+        let farewell = Entry { deadline: later(10), ..entry("farewell") };
+        let written = proxy.replace(&key(1), farewell, version, NOW).await.unwrap();
+        assert!(matches!(written, Written::Done(_)), "{written:?}");
+    })
+}
+
 /// What the copying command does with one entry.
 fn copies(pair: &Pair) -> Task {
     let (new, old) = (Stepping(Arc::clone(&pair.new)), Stepping(Arc::clone(&pair.old)));
@@ -240,6 +258,25 @@ async fn nothing_that_races_with_an_end_revives_the_session() {
     in_every_order(|pair| [ends_by_owner(&pair.proxies[0]), reads(&pair.proxies[1], &["one", "nothing"])], None).await;
     in_every_order(|pair| [ends_by_owner(&pair.proxies[0]), copies(pair)], None).await;
     in_every_order(|pair| [ends_by_owner(&pair.proxies[0]), tries_to_write(&pair.proxies[1])], None).await;
+}
+
+#[tokio::test]
+async fn a_session_that_gets_another_id_meanwhile_is_listed() {
+    let (new, old) = (Fixture::memory().store(), Fixture::memory().store());
+    let set_up = async || {
+        for key in [key(1), key(2)] {
+            new.delete(&key).await.unwrap();
+            old.delete(&key).await.unwrap();
+        }
+        create(&*old, &key(1), session("one")).await;
+        let pair = Pair::of(Arc::clone(&new), Arc::clone(&old));
+        let tasks = [lists(&pair.proxies[0]), moves_on(&pair.proxies[1])];
+        (pair, tasks)
+    };
+    let orders = every_order(set_up, |pair, order| async move {
+        assert_eq!(keys_of(&pair.later(), "ann", NOW).await, [key(2)], "{order}");
+    });
+    assert!(orders.await > 5);
 }
 
 #[tokio::test]
