@@ -60,7 +60,10 @@ impl SessionManager {
                     }
                     _ if read == Read::Copy => read = Read::Newest,
                     Ok(_) => {
-                        twice_if_cut(|| store.delete(&key)).await?;
+                        // That it is over is known without the store.
+                        if let Err(error) = twice_if_cut(|| store.delete(&key)).await {
+                            tracing::debug!(session = self.options.name, %error, "the entry of a session that is over stays");
+                        }
                         return Ok(Newest::Ended { moved: false });
                     }
                     Err(Unreadable) => return Ok(self.unreadable()),

@@ -3,6 +3,7 @@
 use crate::support::{
     Browser, House, INSTANT, MINUTE, SECOND, add, cookies, flash, login, name, nothing, regenerate, set, shown, to_path,
 };
+use crate::watched::Fault;
 use cloakroom::manager::OnRefused;
 use cloakroom::session::{Batch, Condition, Reading, Refusal, Refused, Scope, Shown, View};
 
@@ -108,6 +109,16 @@ pub async fn a_shorter_absolute_time_ends_sessions_that_began_before(house: Hous
     house.wait(MINUTE + INSTANT);
     assert_eq!(browser.look(&strict).await, "expired");
     assert_eq!(browser.look(&house).await, "expired");
+}
+
+pub async fn a_session_that_is_over_is_so_although_the_store_fails_to_remove_it(house: House) {
+    // SL5, SL11: our own clock knows it, whatever becomes of the entry
+    let mut browser = Browser::visiting(&house, &[("a", "1")]).await;
+    let strict = house.with_options(|options| options.expiry.absolute = MINUTE);
+    house.wait(MINUTE + INSTANT);
+    house.store.fail(Fault::Lost, 0);
+    assert_eq!(browser.asks(&strict, nothing()).await, "-session");
+    assert_eq!(house.store.calls().matches("delete").count(), 1);
 }
 
 pub async fn sessions_that_began_before_a_moment_of_the_operators_choice_are_over(house: House) {

@@ -62,6 +62,7 @@ in_a_store! {
     life::a_session_ends_when_nobody_used_it_for_the_idle_time,
     life::a_session_ends_at_its_absolute_time_however_active_it_is,
     life::a_shorter_absolute_time_ends_sessions_that_began_before,
+    life::a_session_that_is_over_is_so_although_the_store_fails_to_remove_it,
     life::sessions_that_began_before_a_moment_of_the_operators_choice_are_over,
     life::a_login_restarts_the_absolute_time,
     life::a_clock_that_steps_back_revives_nothing,
