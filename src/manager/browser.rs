@@ -75,14 +75,14 @@ impl SessionManager {
             }
             return Ok(());
         };
-        let own = match &plan.step {
-            Step::Create(draft) | Step::Replace(draft) | Step::Move(draft, _) => Some(draft.record.lineage),
-            Step::End(successor) => successor.as_ref().map(|draft| draft.record.lineage),
-            Step::Nothing | Step::Touch(_) => record.map(|record| record.lineage),
-        };
-        let owner = task.batch.login.as_ref().or(record.and_then(|record| record.owner.as_ref()));
-        if let Some((scope, owner)) = plan.owners.zip(owner) {
-            endings.end_owner(owner, own.filter(|_| scope == Scope::Others)).await?;
+        if let Some(owner) = plan.whose(task.batch, record) {
+            let own = match &plan.step {
+                Step::Create(draft) | Step::Replace(draft) | Step::Move(draft, _) => Some(&draft.record),
+                Step::End(successor) => successor.as_ref().map(|draft| &draft.record),
+                Step::Nothing | Step::Touch(_) => record,
+            };
+            let spared = own.filter(|_| plan.owners == Some(Scope::Others));
+            endings.end_owner(owner, spared.map(|record| (record.lineage, record.started_at))).await?;
         }
         if let (Step::End(_), Some(record)) = (&plan.step, record) {
             endings.end(record.lineage).await?;

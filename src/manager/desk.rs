@@ -16,7 +16,7 @@
 use super::SessionError;
 use crate::clock::Timestamp;
 use crate::codec::AtRest;
-use crate::session::{Draft, Farewell, Head, OwnerKey, SessionId, StoreKey, encode_alias, encode_tombstone};
+use crate::session::{Draft, Farewell, Head, OwnerKey, SessionId, Snapshot, StoreKey, encode_alias, encode_tombstone};
 use crate::store::{Entry, Store, StoreError, Version, Written};
 use bytes::Bytes;
 use std::time::Duration;
@@ -24,10 +24,6 @@ use std::time::Duration;
 /// How long a dead id is remembered: requests that came with the old cookie may still be under way, and their answers
 /// must not remove the browser's new one. A store whose connection broke is asked about it, too.
 const TOMBSTONE_STAYS: Duration = Duration::from_secs(10);
-
-/// How often the sessions of an owner are listed until no other is found. Each further round means that a login took
-/// place during the one before.
-const MAX_ROUNDS: usize = 16;
 
 /// What lies under a key after a write of unknown outcome.
 enum Found {
@@ -92,8 +88,8 @@ impl Desk<'_> {
 
     /// Moves the deadline of the record that the decision was made on; `false` when another writer was faster.
     ///
-    /// By compare-and-swap and not by [`Store::touch`]: the id may have become an alias since, whose grace must not be
-    /// prolonged (SL3). So a version tells the deadline, too, and a copy of it cannot shorten a session's life.
+    /// By compare-and-swap: the id may have become an alias since, whose grace must not be prolonged (SL3). So a version
+    /// tells the deadline, too, and a copy of it cannot shorten a session's life.
     pub(super) async fn prolong(
         &self,
         id: &SessionId,
@@ -102,15 +98,41 @@ impl Desk<'_> {
         deadline: Timestamp,
         expected: Version,
     ) -> Result<bool, SessionError> {
+        // Whoever wrote, the session was in use.
+        self.rewrite(id, record, owner, deadline, expected, true).await
+    }
+
+    /// Writes over a record what it says already, so that no write that was decided on it before takes place any more;
+    /// `false` when another writer was faster.
+    pub(super) async fn write_again(
+        &self,
+        id: &SessionId,
+        snapshot: &Snapshot,
+        owner: Option<OwnerKey>,
+        expected: Version,
+    ) -> Result<bool, SessionError> {
+        self.rewrite(id, &snapshot.bytes, owner, snapshot.deadline, expected, false).await
+    }
+
+    /// The same record under the next version. Nothing in it tells whose write it was: `serves`, whether another's does.
+    async fn rewrite(
+        &self,
+        id: &SessionId,
+        record: &Bytes,
+        owner: Option<OwnerKey>,
+        deadline: Timestamp,
+        expected: Version,
+        serves: bool,
+    ) -> Result<bool, SessionError> {
         let key = id.store_key();
         let entry = Entry { bytes: self.at_rest.seal(id, &key, record.to_vec())?, deadline, owner };
-        let prolong = || self.store.replace(&key, entry.clone(), expected, self.now);
-        // Whoever wrote, the session was in use.
+        let write = || self.store.replace(&key, entry.clone(), expected, self.now);
         let judge = |found: Option<(&Bytes, Version)>| match found {
             Some((_, version)) if version == expected => Found::Before,
-            _ => Found::Ours,
+            _ if serves => Found::Ours,
+            _ => Found::Beaten,
         };
-        Ok(self.settled(&key, prolong, judge).await?)
+        Ok(self.settled(&key, write, judge).await?)
     }
 
     /// Puts an alias or a tombstone in the place of a record that has got a new id; `false` when another writer was
@@ -170,29 +192,6 @@ impl Desk<'_> {
 
     pub(super) async fn delete(&self, key: &StoreKey) -> Result<(), StoreError> {
         twice_if_cut(|| self.store.delete(key)).await
-    }
-
-    /// Ends all sessions of an owner but this one, and says which. Lists again until no other is found, so that none
-    /// survives whose login was under way.
-    pub(super) async fn end_others(
-        &self,
-        owner: &OwnerKey,
-        own: Option<StoreKey>,
-    ) -> Result<Vec<StoreKey>, SessionError> {
-        let mut ended = Vec::new();
-        let Some(index) = self.store.index() else { return Ok(ended) };
-        for _ in 0..MAX_ROUNDS {
-            let mut others = twice_if_cut(|| index.keys_of(owner, self.now)).await?;
-            others.retain(|key| Some(*key) != own);
-            if others.is_empty() {
-                return Ok(ended);
-            }
-            for key in &others {
-                self.delete(key).await?;
-            }
-            ended.extend(others);
-        }
-        Err(SessionError::Contended { attempts: MAX_ROUNDS })
     }
 
     /// Writes, and finds out what came of it: `false` when another writer was faster.

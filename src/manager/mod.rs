@@ -10,6 +10,7 @@ mod degraded;
 mod desk;
 mod newest;
 mod options;
+mod others;
 mod outcome;
 mod presented;
 mod revocation;

@@ -72,12 +72,22 @@ impl Endings<'_> {
         twice_if_cut(|| self.store.create(&key, entry.clone(), self.now)).await.map(drop)
     }
 
-    /// Ends all sessions of an owner but for one.
-    pub(super) async fn end_owner(&self, owner: &Owner, spared: Option<Lineage>) -> Result<(), SessionError> {
+    /// Ends all sessions of an owner but for one, by its lineage and its login. Nobody is spared whose session has been
+    /// ended by another of the owner's meanwhile: that one may have meant just this session.
+    pub(super) async fn end_owner(
+        &self,
+        owner: &Owner,
+        spared: Option<(Lineage, Timestamp)>,
+    ) -> Result<(), SessionError> {
         let owner = OwnerKey::new(self.policy, owner.as_str());
         let key = owner.ended_key();
         for _ in 0..MAX_ATTEMPTS {
             let found = self.of_owner(&owner, Read::Newest).await?;
+            let spared = spared.filter(|(lineage, login)| match &found {
+                Found::Note(note, ..) => !note.covers(*lineage, *login),
+                Found::Nothing | Found::Unreadable(..) => true,
+            });
+            let spared = spared.map(|(lineage, _)| lineage);
             let (until, version, before) = match found {
                 Found::Nothing => (self.now, None, Timestamp::default()),
                 // Of two proxies whose clocks differ, the later moment covers what the other meant, too.

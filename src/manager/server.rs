@@ -56,6 +56,8 @@ impl SessionManager {
             let is_proven = match &decided {
                 // Nobody is refused a seat, or loses one, for a session that is not there any more.
                 Ok(_) if self.seats.is_some() && task.batch.login.is_some() => false,
+                // The others end before this session proves anything.
+                Ok((Plan { owners: Some(Scope::All), .. }, _)) => false,
                 Ok((Plan { step: Step::Nothing, .. }, _)) => task.asks_nothing(),
                 Err(CommitError::Refused(_)) => false,
                 _ => true,
@@ -110,15 +112,18 @@ impl SessionManager {
     ) -> Result<Outcome, CommitError> {
         let desk = Desk { store, at_rest, policy: &self.options.name, now: task.now };
         let done = |cookies, event| Committed { cookies, event, ..Committed::default() };
-        let owner = task.batch.login.as_ref().or(before.and_then(|record| record.owner.as_ref()));
-        let others = plan.owners.zip(owner).map(|(_, owner)| self.owner_key(owner));
         if plan.owners.is_some() && store.index().is_none() {
             let detail = "Destroy: this store cannot find the other sessions of an owner";
             return Err(CommitError::Refused(Refused::new(Refusal::Rights, detail)));
         }
+        let owner = plan.whose(task.batch, before).map(|owner| self.owner_key(owner));
+        let mut own = old.map(|(id, ..)| id.clone());
+        // Whoever ends all ends the others first: when that fails he is still logged in and can ask for it again.
+        if let (Some(Scope::All), Some(owner)) = (plan.owners, &owner) {
+            self.end_others(&desk, owner, own.clone()).await?;
+        }
 
         let unchanged = old.map(|(id, ..)| id).zip(before);
-        let mut own = old.map(|(id, ..)| id.store_key());
         let (step, moved) = match (plan.step, old) {
             // Of two answers that both regenerate the id, the browser may keep the cookie of either: one new id serves both.
             (Step::Move(draft, Farewell::Alias), Some((id, ..))) if task.session.is_behind(id) => {
@@ -132,7 +137,7 @@ impl SessionManager {
             (Step::Nothing, _) => done(self.cookies_as_before(unchanged, task), None),
             (Step::Create(draft), _) | (Step::Replace(draft) | Step::Move(draft, _), None) => {
                 let new = self.begin(&desk, &draft, None, task).await?.id;
-                own = Some(new.store_key());
+                own = Some(new.clone());
                 let cookies = self.cookies_of_new(&new, None, &draft, task);
                 let began = Some(draft.record.lineage);
                 Committed { cookies, event: Some(Event::Created), began, ..Committed::default() }
@@ -154,7 +159,7 @@ impl SessionManager {
                 let Some(new) = self.move_on(&desk, &draft, farewell, old, before, task).await? else {
                     return Ok(Outcome::Again);
                 };
-                own = Some(new.store_key());
+                own = Some(new.clone());
                 done(self.cookies_of_new(&new, before, &draft, task), Some(moved))
             }
             (Step::End(_), Some((id, version, _))) => {
@@ -167,11 +172,8 @@ impl SessionManager {
             }
             (Step::Touch(_) | Step::End(_), None) => done(Vec::new(), None),
         };
-        if let Some(owner) = others {
-            let ended = desk.end_others(&owner, own).await?;
-            if let Some(seats) = &self.seats {
-                seats.vacate(&desk, &owner, &ended).await;
-            }
+        if let (Some(Scope::Others), Some(owner)) = (plan.owners, &owner) {
+            self.end_others(&desk, owner, own).await?;
         }
         Ok(Outcome::Done(committed))
     }

@@ -4,7 +4,7 @@ use super::apply::{CookieChoices, Limits, check};
 use super::batch::{Batch, Keys, Refusal, Refused, Scope};
 use super::expiry::Expiry;
 use super::id::Lineage;
-use super::name::Flash;
+use super::name::{Flash, Owner};
 use super::record::{Mark, Record};
 use super::view::encode;
 use crate::clock::Timestamp;
@@ -113,12 +113,22 @@ pub enum Step {
 pub struct Plan {
     /// What to do with this session.
     pub step: Step,
-    /// [`Scope::Others`] or [`Scope::All`]: end the other sessions of the owner, too; with a `Login` of the new owner.
+    /// [`Scope::Others`] or [`Scope::All`]: end the other sessions of the owner, too.
     pub owners: Option<Scope>,
 }
 
 impl Plan {
     const NOTHING: Self = Self { step: Step::Nothing, owners: None };
+
+    /// Whose other sessions end: with a `Login` the new owner's, but nobody logs in with an answer that ends all.
+    #[must_use]
+    pub fn whose<'a>(&self, batch: &'a Batch, before: Option<&'a Record>) -> Option<&'a Owner> {
+        let owner = before.and_then(|record| record.owner.as_ref());
+        match self.owners? {
+            Scope::Others => batch.login.as_ref().or(owner),
+            Scope::All | Scope::This => owner,
+        }
+    }
 }
 
 /// Decides what storage has to do.
@@ -262,7 +272,7 @@ fn stores_something(record: &Record) -> bool {
 mod tests {
     use super::*;
     use crate::session::batch::{Condition, ExpireWish, Levels, NewFlash, SetTo};
-    use crate::session::name::{Name, Owner, Value};
+    use crate::session::name::{Name, Value};
     use std::time::Duration;
 
     const MINUTE: Duration = Duration::from_secs(60);

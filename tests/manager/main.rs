@@ -6,6 +6,7 @@ mod browser;
 mod copies;
 mod ids;
 mod life;
+mod others;
 mod races;
 mod remembering;
 mod seats;
@@ -105,6 +106,9 @@ in_a_store! {
     unknown::a_write_of_unknown_outcome_is_an_error_if_anything_was_asked,
     unknown::use_is_written_down_although_the_connection_was_cut,
     unknown::no_login_under_way_survives_the_end_of_all,
+    others::the_end_of_the_others_spares_a_session_that_gets_a_new_id_elsewhere,
+    others::whoever_asked_in_vain_to_end_all_sessions_can_ask_again,
+    others::a_login_in_an_answer_that_ends_all_is_no_login_and_ends_nobody_elses_sessions,
     copies::a_batch_on_an_old_copy_is_applied_to_the_newest_record,
     copies::a_condition_that_holds_for_an_old_copy_only_is_refused,
     copies::an_old_copy_of_a_session_that_ended_revives_nothing,
@@ -148,6 +152,8 @@ in_the_browser_with_a_memory! {
     remembering::reading_asks_the_store_and_writes_nothing,
     remembering::an_owner_ends_the_others_or_all,
     remembering::whoever_ends_the_others_last_is_the_one_who_is_left,
+    others::a_login_in_an_answer_that_ends_all_is_no_login_and_ends_nobody_elses_sessions,
+    remembering::of_two_that_end_each_other_at_once_neither_is_left,
     remembering::a_late_answer_hands_out_no_cookie_of_a_session_that_ended,
     remembering::a_late_login_begins_a_session_of_its_own,
     remembering::a_store_that_cannot_answer_neither_ends_nor_admits_a_session,

@@ -4,6 +4,7 @@ use crate::support::{Browser, House, INSTANT, MINUTE, add, cookies, flash, login
 use crate::watched::Fault;
 use cloakroom::manager::CommitError;
 use cloakroom::session::{Batch, OwnerKey, Scope};
+use std::sync::Arc;
 
 fn end(scope: Scope) -> Batch {
     Batch { destroy: Some(scope), ..nothing() }
@@ -77,6 +78,23 @@ pub async fn whoever_ends_the_others_last_is_the_one_who_is_left(house: House) {
         (browsers[0].look(&house).await, browsers[1].look(&house).await),
         ("expired".into(), "live of=ada".into())
     );
+}
+
+pub async fn of_two_that_end_each_other_at_once_neither_is_left(house: House) {
+    // Whose session was ended by the other one's answer keeps nothing by an answer that was under way
+    let house = Arc::new(house);
+    let [mut late, mut quick] = [visitor(&house, "ada").await, visitor(&house, "ada").await];
+    let session = late.resolve(&house).await;
+    let mut held = house.store.hold("create");
+    let ending = tokio::spawn({
+        let house = Arc::clone(&house);
+        async move { house.answer(&session, end(Scope::Others)).await }
+    });
+    held.reached().await;
+    quick.asks(&house, end(Scope::Others)).await;
+    held.go();
+    late.keep(&ending.await.unwrap());
+    assert_eq!((late.look(&house).await, quick.look(&house).await), ("expired".into(), "expired".into()));
 }
 
 pub async fn a_late_answer_hands_out_no_cookie_of_a_session_that_ended(house: House) {

@@ -108,6 +108,11 @@ impl Watched {
         *self.fault.lock() = Some((others, fault));
     }
 
+    /// No write fails any more.
+    pub fn fail_no_more(&self) {
+        *self.fault.lock() = None;
+    }
+
     /// The next call of this name waits. A write that also fails has failed by then, and waits before it says so.
     pub fn hold(&self, word: &'static str) -> Held {
         self.hold_after(word, 0)
@@ -275,6 +280,7 @@ impl Store for Watched {
 impl Index for Watched {
     async fn keys_of(&self, owner: &OwnerKey, now: Timestamp) -> Result<Vec<StoreKey>, StoreError> {
         self.calls.lock().push("index");
+        self.wait("index").await;
         self.inner.index().unwrap().keys_of(owner, now).await
     }
 }
