@@ -214,7 +214,9 @@ fn place(kind: &StoreKind) -> String {
             let servers: Vec<String> = options.servers.iter().map(ToString::to_string).collect();
             format!("memcached {}", servers.join(" "))
         }
-        StoreKind::Postgres(options) => format!("postgres table {}", options.table.as_str()),
+        StoreKind::Postgres(options) => {
+            format!("postgres {} table {}", options.url.places().join(" "), options.table.as_str())
+        }
     }
 }
 

@@ -29,9 +29,14 @@ fn url(name: &At<String>, store: &Store, to: &mut Resolver<'_>) -> Option<Postgr
         return None;
     };
     network::readable(url, to);
-    PostgresUrl::parse(&url.value)
+    let servers = PostgresUrl::parse(&url.value)
         .map_err(|error| network::no_address(name, "url", &error.to_string(), &url.span, URL, to))
-        .ok()
+        .ok()?;
+    let help = "take `sslmode=disable` out if the server talks TLS";
+    let exposed = servers.exposed();
+    let hosts = exposed.iter().map(String::as_str);
+    network::exposed(name, hosts, servers.has_password(), url.span.clone(), help, to);
+    Some(servers)
 }
 
 fn table(store: &Store, to: &mut Resolver<'_>) -> Option<TableName> {

@@ -15,11 +15,22 @@ pub(super) const NAME: &str = "postgres";
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The server cannot be reached, or does not let us in.
-    #[error("cannot connect to the PostgreSQL server")]
-    Refused(#[source] tokio_postgres::Error),
+    #[error("cannot connect to the PostgreSQL server {server}")]
+    Refused {
+        /// Where it is.
+        server: String,
+        /// What it said, or the network.
+        #[source]
+        source: Said,
+    },
     /// It accepts the connection and says nothing.
-    #[error("the PostgreSQL server did not answer within {0:?} when it was called")]
-    Silent(Duration),
+    #[error("the PostgreSQL server {server} did not answer within {limit:?} when it was called")]
+    Silent {
+        /// Where it is.
+        server: String,
+        /// The limit that passed.
+        limit: Duration,
+    },
     /// The table is missing.
     #[error("there is no table `{table}` in the database: run `cloakroom store migrate NAME` for this store")]
     NoTable {
@@ -67,6 +78,53 @@ pub(super) enum Failure {
     Malformed(#[from] Malformed),
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
+}
+
+/// What the server or the connection said, as a log may repeat it.
+///
+/// A server quotes whole rows in the details of an error, and whatever it likes in its words: the details are left out, and
+/// of the words a line is kept.
+#[derive(Debug, thiserror::Error)]
+pub enum Said {
+    /// The server did not do it.
+    #[error("it says {code}: {words}")]
+    Refusal {
+        /// Which error it is, in five characters.
+        code: String,
+        /// Its words.
+        words: String,
+    },
+    /// There was no answer, or none that makes sense.
+    #[error(transparent)]
+    Client(tokio_postgres::Error),
+}
+
+impl Said {
+    /// More than this of a server's words is never shown.
+    const LONGEST: usize = 160;
+
+    /// What it says, where its number says nothing more.
+    pub(super) fn into_words(self) -> String {
+        match self {
+            Self::Refusal { words, .. } => words,
+            Self::Client(error) => error.to_string(),
+        }
+    }
+
+    fn visible(text: &str) -> String {
+        text.chars().filter(|c| matches!(c, ' '..='~')).take(Self::LONGEST).collect()
+    }
+}
+
+impl From<tokio_postgres::Error> for Said {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match error.as_db_error() {
+            Some(said) => {
+                Self::Refusal { code: Self::visible(said.code().code()), words: Self::visible(said.message()) }
+            }
+            None => Self::Client(error),
+        }
+    }
 }
 
 pub(super) fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {

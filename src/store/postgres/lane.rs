@@ -1,6 +1,6 @@
 //! A place for one shared connection: made when it is needed, replaced when it breaks, never waited for without limit.
 
-use super::failure::{ConnectError, Failure, NAME, Verdict, judge, lost, unavailable};
+use super::failure::{ConnectError, Failure, NAME, Said, Verdict, judge, lost, unavailable};
 use super::link::Link;
 use super::queries::Query;
 use super::target::Target;
@@ -70,10 +70,9 @@ impl Lane {
                 Verdict::Stale if !renewed => renewed = true,
                 Verdict::Broken if !renewed && query.repeats => renewed = true,
                 Verdict::Full if query.writes => {
-                    let limit = error.as_db_error().map_or_else(|| error.to_string(), |said| said.message().to_owned());
-                    return Err(StoreError::Full { store: NAME, limit });
+                    return Err(StoreError::Full { store: NAME, limit: Said::from(error).into_words() });
                 }
-                _ => return Err(unanswered(in_doubt, error)),
+                _ => return Err(unanswered(in_doubt, Said::from(error))),
             }
         }
     }
@@ -106,8 +105,7 @@ impl Lane {
             }
             let mut coming = self.coming()?;
             let Ok(outcome) = timeout_at(until, coming.wait_for(Option::is_some)).await else {
-                let silent = ConnectError::Silent(self.target.options.timeout);
-                return Err(Failure::NotConnected(Arc::new(silent)));
+                return Err(Failure::NotConnected(Arc::new(self.target.silent())));
             };
             if let Ok(Some(made)) = outcome.as_deref() {
                 return made.as_ref().map(Arc::clone).map_err(|error| Failure::NotConnected(Arc::clone(error)));

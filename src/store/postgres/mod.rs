@@ -23,7 +23,7 @@ mod tls;
 mod url;
 mod value;
 
-pub use failure::ConnectError;
+pub use failure::{ConnectError, Said};
 pub use options::{NoTableName, PostgresOptions, TableName};
 pub use schema::{Migration, SchemaError};
 pub use tls::OpenError;

@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn failures_side_by_side_count_once_and_a_success_ends_the_rest() {
         let (rest, now) = (Rest::default(), Instant::now());
-        let error = Arc::new(ConnectError::Silent(LONGEST));
+        let error = Arc::new(ConnectError::Silent { server: String::new(), limit: LONGEST });
         assert!(rest.reason(now).is_none());
         for _ in 0..20 {
             rest.begin(now, &error);

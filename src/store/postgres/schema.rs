@@ -1,17 +1,22 @@
 //! The table: how it is made, how it is recognised, and what is refused.
 
 use super::TableName;
-use super::failure::ConnectError;
+use super::failure::{ConnectError, Said};
 use super::target::Target;
 use std::fmt;
-use tokio_postgres::Client;
+use std::time::Duration;
+use tokio::time::timeout;
 use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Error};
 
 /// The format that this version reads and writes.
 const FORMAT: u32 = 1;
 
 /// The table's comment marks it as ours, for us and for whoever looks into the database; the format follows.
 const MARK: &str = "sessions of cloakroom, format ";
+
+/// How long a migration may take: it waits for locks for half of that at most.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What [`PostgresStore::migrate`](super::PostgresStore::migrate) did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,13 +43,15 @@ pub enum SchemaError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The server refused to make it.
-    #[error("cannot make the table `{table}`: the user needs the right to create in its schema")]
+    #[error(
+        "cannot make the table `{table}`: its schema must be there, and the user must have the right to create in it"
+    )]
     Refused {
         /// The table.
         table: TableName,
         /// What the server said.
         #[source]
-        source: tokio_postgres::Error,
+        source: Said,
     },
 }
 
@@ -65,16 +72,21 @@ pub(super) fn judge(table: &TableName, is_there: bool, comment: Option<&str>) ->
 pub(super) async fn migrate(target: &Target) -> Result<Migration, SchemaError> {
     let client = target.connect_unchecked().await?;
     let table = &target.options.table;
-    let migration = in_transaction(&client, table).await;
+    let migration = timeout(PATIENCE, in_transaction(&client, table)).await;
+    // A server that does not answer this would not answer a farewell either.
+    let Ok(migration) = migration else {
+        let server = target.options.url.places().join(",");
+        return Err(ConnectError::Silent { server, limit: PATIENCE }.into());
+    };
     if migration.is_err() {
         // Nothing was done; a pooler must not get the connection back in the middle of a transaction.
-        client.batch_execute("ROLLBACK").await.ok();
+        timeout(target.options.timeout, client.batch_execute("ROLLBACK")).await.ok();
     }
     migration
 }
 
 async fn in_transaction(client: &Client, table: &TableName) -> Result<Migration, SchemaError> {
-    let refused = |source| SchemaError::Refused { table: table.clone(), source };
+    let refused = |error: Error| SchemaError::Refused { table: table.clone(), source: error.into() };
     // The lock ends with the transaction, so it holds through a pooler too. Nobody waits for long on a table in use.
     client.batch_execute("BEGIN; SET LOCAL lock_timeout = '30s'").await.map_err(refused)?;
     let name = table.quoted();

@@ -1,18 +1,18 @@
 //! Making a connection: to the first server that takes writes, and only to a table that we can use.
 
-use super::failure::ConnectError;
+use super::failure::{ConnectError, Said};
 use super::link::Link;
 use super::queries::Queries;
 use super::rest::Rest;
 use super::schema;
+use super::url::place_of;
 use super::value::Value;
 use super::{OpenError, PostgresOptions, tls};
 use crate::session::random;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, Connection, Socket};
+use tokio_postgres::{Client, Config, Connection, Error, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// A setting that means nothing to the server; a connection that shows it is ours from end to end.
@@ -47,8 +47,9 @@ impl Target {
         let mut failure = None;
         for place in (0..servers.len()).map(|step| (first + step) % servers.len()) {
             let limit = self.options.timeout;
-            let made = tokio::time::timeout(limit, self.call(&servers[place])).await;
-            match made.unwrap_or(Err(ConnectError::Silent(limit))) {
+            let server = &servers[place];
+            let made = tokio::time::timeout(limit, self.call(server)).await;
+            match made.unwrap_or_else(|_| Err(ConnectError::Silent { server: place_of(server), limit })) {
                 Ok(link) => {
                     self.preferred.store(place, Ordering::Relaxed);
                     return Ok(link);
@@ -56,8 +57,12 @@ impl Target {
                 Err(error) => failure = Some(error),
             }
         }
-        // There is at least one server.
-        Err(failure.unwrap_or(ConnectError::Silent(Duration::ZERO)))
+        Err(failure.unwrap_or_else(|| self.silent()))
+    }
+
+    /// Nobody has answered in time.
+    pub(super) fn silent(&self) -> ConnectError {
+        ConnectError::Silent { server: self.options.url.places().join(","), limit: self.options.timeout }
     }
 
     /// A pooler showed itself in the middle of work.
@@ -68,27 +73,29 @@ impl Target {
     async fn call(&self, server: &Config) -> Result<Link, ConnectError> {
         let mark = u64::from_be_bytes(random().map_err(ConnectError::NoRandomness)?);
         let mark = format!("{mark:016x}");
-        let (client, driver) = self.log_in(server, &mark).await?;
+        let (client, driver) = self.log_in(server, &mark).await.map_err(|error| refused(server, error))?;
         let driver = tokio::spawn(async move {
             if let Err(error) = driver.await {
+                let error = Said::from(error);
                 tracing::warn!(error = &error as &dyn std::error::Error, "a connection to PostgreSQL broke");
             }
         })
         .abort_handle();
         let mut link = Link::new(client, driver);
-        let mark_seen = self.check(&link, &mark).await?;
-        if !mark_seen {
+        let seen = self.look(&link).await.map_err(|error| refused(server, error))?;
+        schema::judge(&self.options.table, seen.is_there, seen.comment.as_deref())?;
+        if seen.mark != Some(mark) {
             self.suspect_pooler();
         }
         if !self.pooled.load(Ordering::Relaxed) {
-            link.prepare(&self.queries).await.map_err(ConnectError::Refused)?;
+            link.prepare(&self.queries).await.map_err(|error| refused(server, error))?;
         }
         Ok(link)
     }
 
     /// Logs in under a mark, by which we will know that nobody stands in between. Most poolers refuse such a setting at
     /// once, which tells the same; then we come again without.
-    async fn log_in(&self, server: &Config, mark: &str) -> Result<Made, ConnectError> {
+    async fn log_in(&self, server: &Config, mark: &str) -> Result<Made, Error> {
         if !self.pooled.load(Ordering::Relaxed) {
             let mut marked = server.clone();
             let own = server.get_options().unwrap_or_default();
@@ -96,26 +103,21 @@ impl Target {
             match marked.connect(self.tls.clone()).await {
                 Ok(made) => return Ok(made),
                 Err(error) if error.code() == Some(&SqlState::PROTOCOL_VIOLATION) => self.suspect_pooler(),
-                Err(error) => return Err(ConnectError::Refused(error)),
+                Err(error) => return Err(error),
             }
         }
-        server.connect(self.tls.clone()).await.map_err(ConnectError::Refused)
+        server.connect(self.tls.clone()).await
     }
 
-    /// Checks the table, in one round trip, and says whether the connection bears our mark.
-    async fn check(&self, link: &Link, mark: &str) -> Result<bool, ConnectError> {
-        let table = &self.options.table;
+    /// Looks at the table and at the connection, in one round trip.
+    async fn look(&self, link: &Link) -> Result<Seen, Error> {
         let sql = "SELECT to_regclass($1) IS NOT NULL, obj_description(to_regclass($1), 'pg_class'), \
                    current_setting($2, true), current_setting('fsync')";
-        let row = link.once(sql, &[Value::Text(&table.quoted()), Value::Text(MARK)]).await;
-        let row = row.map_err(ConnectError::Refused)?;
-        let text = |column| row.try_get::<_, Option<&str>>(column).map_err(ConnectError::Refused);
-        let is_there: bool = row.try_get(0).map_err(ConnectError::Refused)?;
-        schema::judge(table, is_there, text(1)?)?;
-        if text(3)? == Some("off") {
+        let row = link.once(sql, &[Value::Text(&self.options.table.quoted()), Value::Text(MARK)]).await?;
+        if row.try_get::<_, Option<&str>>(3)? == Some("off") {
             tracing::warn!("fsync is off on the PostgreSQL server: a crash of its machine may destroy every session");
         }
-        Ok(text(2)? == Some(mark))
+        Ok(Seen { is_there: row.try_get(0)?, comment: row.try_get(1)?, mark: row.try_get(2)? })
     }
 
     /// A connection for work on the schema, unchecked.
@@ -127,12 +129,23 @@ impl Target {
                     tokio::spawn(driver);
                     return Ok(client);
                 }
-                Ok(Err(error)) => failure = Some(ConnectError::Refused(error)),
-                Err(_) => failure = Some(ConnectError::Silent(limit)),
+                Ok(Err(error)) => failure = Some(refused(server, error)),
+                Err(_) => failure = Some(ConnectError::Silent { server: place_of(server), limit }),
             }
         }
-        Err(failure.unwrap_or(ConnectError::Silent(Duration::ZERO)))
+        Err(failure.unwrap_or_else(|| self.silent()))
     }
+}
+
+/// What is at the other end of a connection.
+struct Seen {
+    is_there: bool,
+    comment: Option<String>,
+    mark: Option<String>,
+}
+
+fn refused(server: &Config, error: Error) -> ConnectError {
+    ConnectError::Refused { server: place_of(server), source: error.into() }
 }
 
 impl fmt::Debug for Target {

@@ -2,10 +2,13 @@
 //!
 //! Several hosts, `host1:5432,host2:5432`, are tried in turn until one takes writes: so a failover is followed.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode, SslNegotiation, TargetSessionAttrs};
+
+/// Where servers listen unless told otherwise.
+const PORT: u16 = 5432;
 
 /// What tokio-postgres keeps idle connections for before it asks whether the other side is still there.
 const KEEPALIVE_OF_THE_CRATE: Duration = Duration::from_secs(2 * 60 * 60);
@@ -105,6 +108,25 @@ impl PostgresUrl {
         Ok(Self { servers })
     }
 
+    /// Where the servers are: each as `host:port`, or the directory of its socket.
+    #[must_use]
+    pub fn places(&self) -> Vec<String> {
+        self.servers.iter().map(place_of).collect()
+    }
+
+    /// The servers beyond this machine that are talked to in the clear, as [`PostgresUrl::places`] names them.
+    #[must_use]
+    pub fn exposed(&self) -> Vec<String> {
+        let exposed = |config: &&Config| config.get_ssl_mode() == SslMode::Disable && !is_local(config);
+        self.servers.iter().filter(exposed).map(place_of).collect()
+    }
+
+    /// Whether there is a password for anybody to listen to.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        self.servers.iter().any(|config| config.get_password().is_some())
+    }
+
     /// Whether certificates are needed.
     pub(super) fn tls(&self) -> bool {
         self.servers.iter().any(|config| config.get_ssl_mode() == SslMode::Require)
@@ -113,6 +135,19 @@ impl PostgresUrl {
     /// Whether TLS begins with the first byte, without being asked for.
     pub(super) fn tls_is_direct(&self) -> bool {
         self.servers.iter().any(|config| config.get_ssl_negotiation() == SslNegotiation::Direct)
+    }
+}
+
+/// Where a server is, in words.
+pub(super) fn place_of(server: &Config) -> String {
+    let port = server.get_ports().first().copied().unwrap_or(PORT);
+    match (server.get_hosts().first(), server.get_hostaddrs().first()) {
+        (Some(Host::Tcp(name)), _) if name.contains(':') => format!("[{name}]:{port}"),
+        (Some(Host::Tcp(name)), _) => format!("{name}:{port}"),
+        (Some(Host::Unix(directory)), _) => directory.display().to_string(),
+        (None, Some(address)) => SocketAddr::new(*address, port).to_string(),
+        // No URL is read without either.
+        (None, None) => String::new(),
     }
 }
 
@@ -158,6 +193,20 @@ fn is_local(config: &Config) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_encrypted_is_known() {
+        let exposed = |text: &str| PostgresUrl::parse(text).unwrap().exposed();
+        assert_eq!(exposed("postgres://app:word@a,b:5433/web?sslmode=disable"), ["a:5432", "b:5433"]);
+        assert_eq!(exposed("postgres://app@[2001:db8::1]/web?sslmode=disable"), ["[2001:db8::1]:5432"]);
+        for text in
+            ["postgres://app@a/web", "postgres://app@localhost/web", "postgres:///web?host=/run/postgresql&user=app"]
+        {
+            assert_eq!(exposed(text), [""; 0], "{text}");
+        }
+        let socket = PostgresUrl::parse("postgres:///web?host=/run/postgresql&user=app").unwrap();
+        assert_eq!((socket.places(), socket.has_password()), (vec!["/run/postgresql".into()], false));
+    }
 
     #[test]
     fn tls_is_required_unless_the_server_is_this_machine_or_the_url_says_so() {

@@ -94,6 +94,25 @@ async fn a_write_that_is_cut_off_is_lost_and_what_may_be_repeated_is_repeated() 
     assert_eq!(text(&store, &key(2), NOW).await, None);
 }
 
+// LG1
+#[tokio::test]
+async fn what_a_server_quotes_of_a_session_is_not_repeated() {
+    let options = local(Sync::Always);
+    let table = options.table.clone();
+    let store = open(options);
+    // A rule of somebody else's: the server tells what broke it, the whole row included.
+    Postgres::shared().sql(&format!(
+        "CREATE FUNCTION refuse_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            RAISE EXCEPTION 'no % rows %', chr(10), repeat('x', 1000) USING DETAIL = encode(NEW.data, 'escape');
+        END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION refuse_{table}()"
+    ));
+    let error = store.create(&key(1), entry("hunter2"), NOW).await.unwrap_err();
+    let said = format!("{} {error:?}", chain(&error));
+    assert!(said.contains("it says P0001: no  rows xxx") && !said.contains('\n'), "{said}");
+    assert!(!said.contains("hunter2") && said.len() < 600, "{said}");
+}
+
 /// Writes one number after the other to its own key, and notes the last one that was acknowledged.
 async fn count_on(store: Arc<PostgresStore>, n: u64, acknowledged: Arc<AtomicU64>, is_over: Arc<AtomicBool>) {
     let mut known: Option<(u64, Version)> = None;
