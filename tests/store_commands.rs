@@ -158,20 +158,25 @@ fn a_session_that_has_ended_stays_so() {
     assert_eq!(found(&open(directory.path(), "new.db"), 0..3), [None, Some("1".into()), Some("2".into())]);
 }
 
+/// What a copy leaves behind that had come about so far, and then was killed; answers how far.
+fn bookmark(directory: &Path, old: &DiskStore, about: u64) -> u64 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let about = usize::try_from(about).unwrap();
+    let page = runtime.block_on(old.scan().unwrap().page(None, about, SystemClock.now())).unwrap();
+    let (done, next) = (page.entries.len(), page.next.unwrap().0);
+    let text = format!(r#"{{"next":"{next}","copied":{done},"there":0,"skipped":0,"too_large":0}}"#);
+    fs::write(directory.join("state/copy-old-new.cursor"), text).unwrap();
+    done as u64
+}
+
 #[test]
 fn a_copy_that_was_interrupted_is_resumed_where_it_stood() {
     let directory = directory();
     let old = open(directory.path(), "old.db");
     keep(&old, 0..SESSIONS);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let page = runtime.block_on(old.scan().unwrap().page(None, 500, SystemClock.now())).unwrap();
-    let done = page.entries.len();
+    let done = bookmark(directory.path(), &old, 500);
     drop(old);
-    // What a copy leaves behind that had come so far, and then was killed.
     let bookmark = directory.path().join("state/copy-old-new.cursor");
-    let next = page.next.unwrap().0;
-    fs::write(&bookmark, format!(r#"{{"next":"{next}","copied":{done},"there":0,"skipped":0,"too_large":0}}"#))
-        .unwrap();
 
     let (code, out, err) = call(directory.path(), "copy --from old --to new");
     assert_eq!((code, out.as_str()), (1, ""));
@@ -181,7 +186,7 @@ fn a_copy_that_was_interrupted_is_resumed_where_it_stood() {
     let (code, out, err) = call(directory.path(), "copy --from old --to new --resume --json");
     let json: Json = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{err}"));
     assert_eq!((code, &json["resumed"], &json["sessions"]["copied"]), (0, &true.into(), &SESSIONS.into()));
-    let rest = usize::try_from(SESSIONS).unwrap() - done;
+    let rest = usize::try_from(SESSIONS - done).unwrap();
     assert_eq!(count(&open(directory.path(), "new.db")), rest, "only the rest was copied");
     assert!(!bookmark.exists());
 }
@@ -234,6 +239,32 @@ fn ctrl_c_stops_a_copy_which_says_how_to_go_on() {
     assert!(sum >= MANY, "a page that was begun is copied again: {sum}");
     let new = open(directory.path(), "new.db");
     assert!(found(&new, 0..MANY).iter().all(Option::is_some), "nothing was left out");
+}
+
+#[test]
+fn on_a_terminal_a_bar_shows_how_far_a_copy_has_come() {
+    let directory = directory();
+    let old = open(directory.path(), "old.db");
+    keep(&old, 0..SESSIONS);
+    // What an earlier copy has seen is seen from the first moment on, and says nothing about the pace of this one.
+    let seen = bookmark(directory.path(), &old, SESSIONS / 3);
+    drop(old);
+    let binary = env!("CARGO_BIN_EXE_cloakroom");
+    let mut terminal = Command::new("script");
+    terminal.args(["-qec", &format!("{binary} store copy --from old --to new --resume"), "/dev/null"]);
+    terminal.current_dir(directory.path()).env_remove("CLOAKROOM_CONFIG").env("TERM", "xterm").stdin(Stdio::null());
+    let output = terminal.output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{shown}");
+    let first = shown.split('\r').find(|line| line.contains("of about")).unwrap_or_default();
+    assert!(
+        first.contains('\u{2588}') && first.contains(&format!(" {seen} of about {SESSIONS} sessions, ")),
+        "{shown}"
+    );
+    // Whole numbers, which a person can read.
+    let pace = first.split("sessions, ").nth(1).and_then(|rest| rest.split(" a second, ").next()).unwrap_or_default();
+    assert!(pace.parse::<u64>().is_ok_and(|pace| pace < 1_000_000), "{shown}");
+    assert!(shown.trim_end().ends_with("0 had ended"), "the bar is gone when all is done: {shown}");
 }
 
 #[test]

@@ -79,6 +79,7 @@ fn start_logging(options: LogOptions) {
     // pingora's own log shows headers and paths: errors of its core are all that may pass (LG1).
     let core = LevelFilter::ERROR.min(options.level);
     let targets = Targets::new().with_default(options.level).with_target("pingora_core", core);
+    // The clients of stores write what they ask into theirs, and a server its notices; the stores tell what went wrong.
     let quiet = [
         "pingora_core::connectors",
         "pingora_proxy",
@@ -88,6 +89,8 @@ fn start_logging(options: LogOptions) {
         "rustls",
         "h2",
         "hyper",
+        "tokio_postgres",
+        "redis",
     ];
     let targets = quiet.iter().fold(targets, |targets, target| targets.with_target(*target, LevelFilter::OFF));
     let registry = tracing_subscriber::registry().with(targets);

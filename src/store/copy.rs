@@ -43,7 +43,7 @@ pub struct Progress {
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
     /// The source cannot be read.
-    #[error("the store that is copied cannot be read; {} goes on where it stopped", go_on(next.as_ref()))]
+    #[error("the store that is copied cannot be read")]
     From {
         /// Where to go on; `None` for the beginning.
         next: Option<Cursor>,
@@ -52,7 +52,7 @@ pub enum CopyError {
         source: StoreError,
     },
     /// The target cannot be written.
-    #[error("the store that is copied to cannot be written; {} goes on where it stopped", go_on(next.as_ref()))]
+    #[error("the store that is copied to cannot be written")]
     To {
         /// Where to go on; `None` for the beginning.
         next: Option<Cursor>,
@@ -66,13 +66,6 @@ pub enum CopyError {
         /// The place.
         at: Cursor,
     },
-}
-
-fn go_on(next: Option<&Cursor>) -> String {
-    match next {
-        Some(Cursor(place)) => format!("a copy from `{place}` on"),
-        None => "a copy from the beginning".to_owned(),
-    }
 }
 
 /// Copies every live entry of `from` to `to`, from `start` or the beginning on; overwrites nothing.

@@ -167,12 +167,12 @@ impl<'a> Walk<'a> {
         let signals = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
         let [Ok(mut interrupt), Ok(mut terminate)] = signals else { return Ending::Interrupted };
         // Without a number the bar has no end, and the copy is as good.
-        let mut shown = Shown::start(from.count().await.unwrap_or_default());
         let before = self.done;
+        let mut shown = Shown::start(from.count().await.unwrap_or_default(), seen(before));
         let start = self.earlier.as_ref().map(Mark::cursor);
         let mut page = |progress: &Progress| {
             self.done = sum(before, progress.summary);
-            shown.at(self.done.copied + self.done.there + self.done.skipped + self.done.too_large);
+            shown.at(seen(self.done));
             if let Some(next) = &progress.next {
                 self.unwritten = self.bookmark.write(&Mark::new(self.done, next)).err();
             }
@@ -207,6 +207,10 @@ impl<'a> Walk<'a> {
         };
         format!("{copied} sessions copied from {from} to {to}; {there} were there already, {skipped} had ended{left}\n")
     }
+}
+
+fn seen(done: Summary) -> u64 {
+    done.copied + done.there + done.skipped + done.too_large
 }
 
 fn sum(a: Summary, b: Summary) -> Summary {

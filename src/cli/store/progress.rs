@@ -1,6 +1,7 @@
 //! How far a copy has come: a bar on a terminal, a line now and then elsewhere.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use std::fmt::Write;
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
@@ -21,13 +22,19 @@ pub(super) enum Shown {
 }
 
 impl Shown {
-    /// A copy of about so many sessions begins.
-    pub(super) fn start(total: u64) -> Self {
+    /// A copy of about so many sessions begins, or goes on where so many have been seen.
+    pub(super) fn start(total: u64, seen: u64) -> Self {
         if !std::io::stderr().is_terminal() {
             return Self::Lines { total, last: Instant::now() };
         }
-        let style = ProgressStyle::with_template("{bar:40} {pos} of about {len} sessions, {per_sec}, {eta} left");
-        Self::Bar(ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
+        let style = ProgressStyle::with_template("{bar:40} {pos} of about {len} sessions, {rate} a second, {eta} left");
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("rate", rate);
+        // What an earlier copy has seen says nothing about the pace of this one: nobody watches until that is clear.
+        let bar = ProgressBar::with_draw_target(Some(total.max(seen)), ProgressDrawTarget::hidden()).with_style(style);
+        bar.set_position(seen);
+        bar.reset_eta();
+        bar.set_draw_target(ProgressDrawTarget::stderr());
+        Self::Bar(bar)
     }
 
     /// So many sessions have been seen.
@@ -52,4 +59,10 @@ impl Shown {
             bar.finish_and_clear();
         }
     }
+}
+
+/// In whole sessions; nobody reads more digits.
+fn rate(state: &ProgressState, out: &mut dyn Write) {
+    // There is nobody to tell that a bar cannot be drawn.
+    write!(out, "{:.0}", state.per_sec()).ok();
 }
