@@ -181,6 +181,18 @@ fn a_sealed_cookie_differs_each_time() {
 }
 
 #[test]
+fn a_logout_from_a_cookie_is_final_where_a_store_remembers_it() {
+    let site = Site::new(&(kept_in("cookie") + "revocation = \"disk\"\n"));
+    let mut ada = site.browser();
+    ada.visit(ok().say("Login", "ada"));
+    let stolen = get("/").with("Cookie", ada.cookie());
+    assert_eq!(site.exchange(&stolen, ok()).seen.told("User"), "ada");
+    ada.visit(ok().say("Destroy", "1"));
+    let seen = site.exchange(&stolen, ok()).seen;
+    assert!(seen.told("State") != "live" && !seen.has("X-Session-User"), "{seen:?}");
+}
+
+#[test]
 fn sessions_that_browsers_keep_cannot_be_ended_from_afar() {
     // SL7
     let site = Site::new(&kept_in("cookie"));

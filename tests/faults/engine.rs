@@ -3,10 +3,10 @@
 use crate::servers::memcached::Memcached;
 use crate::servers::postgres::Postgres;
 use crate::servers::relay::Relay;
-use crate::servers::{redis, until};
+use crate::servers::{PATIENCE, redis, until};
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 /// A server, the wire to it, and how a configuration names it.
 pub struct Engine {
@@ -107,13 +107,19 @@ impl Engine {
         let file = directory.path().join("migrate.toml");
         let config = crate::support::complete(&self.config(""), "http://127.0.0.1:1").replace("@web", "127.0.0.1:1");
         std::fs::write(&file, config).unwrap();
-        let mut migrate = Command::new(env!("CARGO_BIN_EXE_cloakroom"));
-        let done = migrate.args(["store", "migrate", "net", "-c"]).arg(&file).output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        migrate(&file);
     }
+}
+
+/// Makes the table of the store `net` of a configuration; answers what the command said.
+pub fn migrate(file: &Path) -> String {
+    let mut migrate = Command::new(env!("CARGO_BIN_EXE_cloakroom"));
+    let done = migrate.args(["store", "migrate", "net", "-c"]).arg(file).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8_lossy(&done.stdout).into_owned()
 }
 
 /// Waits until a server that was killed or frozen is used again.
 pub fn recovers(what: &str, holds: impl FnMut() -> bool) {
-    assert!(until(Duration::from_secs(20), holds), "{what}");
+    assert!(until(PATIENCE, holds), "{what}");
 }

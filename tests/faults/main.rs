@@ -39,7 +39,6 @@ every_engine! {
     outages::a_proxy_starts_before_its_store,
     outages::each_route_does_what_it_says_in_an_outage,
     writes::a_write_that_is_cut_off_counts_once,
-    writes::what_was_acknowledged_survives_kills_under_load,
     writes::connections_that_break_under_load_lose_nothing,
     several::two_proxies_see_each_others_changes_at_once,
     several::a_logout_is_final_on_every_proxy,

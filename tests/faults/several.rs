@@ -3,7 +3,7 @@
 use crate::engine::Engine;
 use crate::support::client::get;
 use crate::support::upstream::ok;
-use crate::support::{Browser, Site};
+use crate::support::{Browser, Site, eventually};
 use std::thread;
 
 /// The same visitor at another proxy.
@@ -117,6 +117,9 @@ pub fn sessions_move_from_the_disk_while_visitors_use_them(engine: &Engine) {
     bob.visit(ok().say("Login", "bob"));
     let mut leaver = site.browser();
     leaver.visit(ok().say("Login", "ada"));
+    // She does not come by until all is over.
+    let mut eve = site.browser();
+    eve.visit(ok().say("Login", "eve").say("Set", "cart=1"));
 
     site.restart(&engine.config("fallback = \"disk\""));
     assert_eq!(ada.look().data(), "cart=3");
@@ -137,5 +140,24 @@ pub fn sessions_move_from_the_disk_while_visitors_use_them(engine: &Engine) {
     site.restart(&engine.config(""));
     assert_eq!(ada.look().data(), "cart=4");
     assert_eq!(bob.look().told("User"), "bob");
+    let seen = eve.look();
+    assert_eq!((seen.told("User"), seen.data()), ("eve".into(), "cart=1".into()));
     assert_eq!(site.exchange(&get("/").with("Cookie", &gone), ok()).seen.told("State"), "expired");
+}
+
+/// Only Redis tells what others change; else a copy lives until its time has passed.
+#[test]
+fn a_near_cache_answers_for_its_store_and_hears_what_other_proxies_change() {
+    let engine = Engine::redis();
+    let (one, two) = (Site::new(&engine.config("near_cache = \"60s\"")), Site::new(&engine.config("")));
+    let mut here = one.browser();
+    here.visit(ok().say("Set", "a=1"));
+    let mut there = same(&here, &two);
+    assert_eq!((here.look().data(), there.look().data()), ("a=1".into(), "a=1".into()));
+    there.visit(ok().say("Set", "a=2"));
+    eventually("the copy is given up", || here.look().data() == "a=2");
+    engine.freeze();
+    let seen = here.look();
+    engine.thaw();
+    assert_eq!(seen.data(), "a=2", "no server was needed for that");
 }

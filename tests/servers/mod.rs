@@ -133,13 +133,16 @@ pub fn free_port() -> u16 {
     let from = 12_000 + u16::try_from(std::process::id() % 9_000).unwrap();
     loop {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        assert!(step < 10_000, "no port is free, or no file can be made in the directory for temporary ones");
         let port = 12_000 + (from - 12_000 + step) % 10_000;
         // A cluster's nodes also listen on the port 10,000 above.
         let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
         if !is_free(port) || !is_free(port + 10_000) {
             continue;
         }
-        let lock = fs::File::create(std::env::temp_dir().join(format!("cloakroom-port-{port}"))).unwrap();
+        // One that belongs to another user cannot be opened.
+        let lock = fs::File::create(std::env::temp_dir().join(format!("cloakroom-port-{port}")));
+        let Ok(lock) = lock else { continue };
         if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok() {
             // Held until this program ends.
             std::mem::forget(lock);

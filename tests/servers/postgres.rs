@@ -13,25 +13,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Where Debian and others keep the programs of each version.
-const PLACES: [&str; 6] = [
-    "/usr/lib/postgresql/18/bin",
-    "/usr/lib/postgresql/17/bin",
-    "/usr/lib/postgresql/16/bin",
-    "/usr/lib/postgresql/15/bin",
-    "/usr/lib/postgresql/14/bin",
-    "/usr/sbin",
-];
+const VERSIONS: &str = "/usr/lib/postgresql";
 
 /// Becomes the server. A watch stays behind that removes the segment of shared memory that it leaves when it is killed:
-/// the system keeps it for a next server in the same directory, and there are only 4,096.
+/// the system keeps it for a next server in the same directory, and there are only 4,096. A next server that comes takes
+/// care of it; the watch ends a minute after its own server in any case.
 const SERVER: &str = r#"
     directory=$1; server=$$; shift
     (
-        while kill -0 "$server" 2>/dev/null || [ -d "$directory" ]; do
+        while kill -0 "$server" 2>/dev/null; do
             seen=$(awk 'NR == 7 { print $2 }' "$directory/data/postmaster.pid" 2>/dev/null) && segment=${seen:-$segment}
             sleep 0.3
         done
-        [ -z "$segment" ] || ipcrm -m "$segment"
+        rounds=200
+        while [ -d "$directory" ] && [ "$rounds" -gt 0 ]; do
+            rounds=$((rounds - 1))
+            sleep 0.3
+        done
+        last=$(head -n 1 "$directory/data/postmaster.pid" 2>/dev/null)
+        [ -z "$segment" ] || [ "${last:-$server}" != "$server" ] || ipcrm -m "$segment"
     ) >/dev/null 2>&1 &
     exec "$@"
 "#;
@@ -83,12 +83,12 @@ impl Postgres {
         let mut arguments = vec!["-D".to_owned(), self.place.join("data").display().to_string()];
         let settings = common.split(' ').map(str::to_owned).chain(own).chain(self.settings.clone());
         arguments.extend(settings.flat_map(|setting| ["-c".to_owned(), setting]));
-        let server = as_postgres(&program("postgres", &PLACES));
+        let server = as_postgres(&find("postgres"));
         let place = self.place.display().to_string();
         let words = ["sh", "-c", SERVER, "server", &place].into_iter().map(str::to_owned);
         let words: Vec<String> = words.chain(server).chain(arguments).collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let (ready, port) = (program("pg_isready", &PLACES), self.port.to_string());
+        let (ready, port) = (find("pg_isready"), self.port.to_string());
         let is_ready = || {
             let answer = Command::new(&ready).args(["-q", "-h", &place, "-p", &port]).status().unwrap();
             answer.success()
@@ -208,7 +208,7 @@ impl PgBouncer {
         let file = place.join("pgbouncer.ini");
         fs::write(&file, text).unwrap();
         give_away(&place);
-        let words = as_postgres(&program("pgbouncer", &PLACES)).into_iter().chain([file.display().to_string()]);
+        let words = as_postgres(&find("pgbouncer")).into_iter().chain([file.display().to_string()]);
         let words: Vec<String> = words.collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let socket = place.join(format!(".s.PGSQL.{port}"));
@@ -248,6 +248,17 @@ pub fn open(options: PostgresOptions) -> PostgresStore {
     store
 }
 
+/// Finds a program of PostgreSQL, of the newest version that is here.
+fn find(name: &str) -> String {
+    let versions =
+        fs::read_dir(VERSIONS).into_iter().flatten().filter_map(|version| version.ok()?.file_name().into_string().ok());
+    let mut versions: Vec<String> = versions.collect();
+    versions.sort_by_key(|version| std::cmp::Reverse(version.parse().unwrap_or(0)));
+    let places: Vec<String> = versions.iter().map(|version| format!("{VERSIONS}/{version}/bin")).collect();
+    let places: Vec<&str> = places.iter().map(String::as_str).chain(["/usr/sbin"]).collect();
+    program(name, &places)
+}
+
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
@@ -268,7 +279,7 @@ fn give_away(place: &Path) {
 }
 
 fn run(words: &[&str]) -> String {
-    let change = as_postgres(&program(words[0], &PLACES));
+    let change = as_postgres(&find(words[0]));
     let done = Command::new(&change[0]).args(&change[1..]).args(&words[1..]).current_dir("/").output().unwrap();
     assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
     String::from_utf8(done.stdout).unwrap().trim().to_owned()

@@ -34,11 +34,12 @@ impl Server {
 
     /// Starts one with these settings, each a name and a value.
     pub fn with(settings: &[(&str, &str)]) -> Self {
-        Self::at(free_port(), settings)
+        Self::within(directory("redis"), settings)
     }
 
-    fn at(port: u16, settings: &[(&str, &str)]) -> Self {
-        let directory = directory("redis");
+    /// In a directory that goes with it.
+    fn within(directory: PathBuf, settings: &[(&str, &str)]) -> Self {
+        let port = free_port();
         let (port_text, place) = (port.to_string(), directory.display().to_string());
         let usual = [("port", port_text.as_str()), ("bind", "127.0.0.1"), ("dir", &place), ("save", "")];
         let arguments =
@@ -125,7 +126,7 @@ pub struct Guarded {
 
 impl Guarded {
     fn start() -> Self {
-        let place = directory("redis-tls");
+        let place = directory("redis");
         let file = |name: &str| place.join(name).display().to_string();
         let conf = "[req]\ndistinguished_name = dn\nx509_extensions = ext\nprompt = no\n[dn]\nCN = test\n[ext]\n\
                     subjectAltName = IP:127.0.0.1,DNS:localhost\nbasicConstraints = critical, CA:FALSE\n";
@@ -138,13 +139,16 @@ impl Guarded {
             .unwrap();
         assert!(made.status.success(), "openssl: {}", String::from_utf8_lossy(&made.stderr));
         let (tls_port, socket) = (free_port(), place.join("socket"));
-        let server = Server::with(&[
-            ("tls-port", &tls_port.to_string()),
-            ("tls-cert-file", &file("cert")),
-            ("tls-key-file", &file("key")),
-            ("tls-auth-clients", "no"),
-            ("unixsocket", &file("socket")),
-        ]);
+        let server = Server::within(
+            place.clone(),
+            &[
+                ("tls-port", &tls_port.to_string()),
+                ("tls-cert-file", &file("cert")),
+                ("tls-key-file", &file("key")),
+                ("tls-auth-clients", "no"),
+                ("unixsocket", &file("socket")),
+            ],
+        );
         let password = format!(">{PASSWORD}");
         let mut user = vec!["ACL", "SETUSER", USER, "on", &password, "~app:*", "resetchannels"];
         user.extend(RIGHTS.split_whitespace());

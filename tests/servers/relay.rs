@@ -38,6 +38,7 @@ struct State {
     /// The next request of at least this many bytes is cut off here.
     cut: Option<(usize, Cut)>,
     cuts: usize,
+    calls: usize,
     open: Vec<TcpStream>,
 }
 
@@ -52,14 +53,17 @@ impl Relay {
     pub fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let state = Arc::new(Mutex::new(State { mode: Mode::Whole, cut: None, cuts: 0, open: Vec::new() }));
+        let state = Arc::new(Mutex::new(State { mode: Mode::Whole, cut: None, cuts: 0, calls: 0, open: Vec::new() }));
         let shared = Arc::clone(&state);
         thread::spawn(move || {
             for client in listener.incoming() {
                 let Ok(client) = client else { return };
-                if shared.lock().unwrap_or_else(PoisonError::into_inner).mode == Mode::Cut {
+                let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                state.calls += 1;
+                if state.mode == Mode::Cut {
                     continue;
                 }
+                drop(state);
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
                 let shared = Arc::clone(&shared);
                 thread::spawn(move || join(client, server, &shared));
@@ -90,6 +94,11 @@ impl Relay {
     /// Cuts the connection of the next request that has at least so many bytes: one that writes, when the record is long.
     pub fn cut_next(&self, at_least: usize, cut: Cut) {
         self.state().cut = Some((at_least, cut));
+    }
+
+    /// How many connections were tried, in vain or not.
+    pub fn calls(&self) -> usize {
+        self.state().calls
     }
 
     /// How many requests were cut off.
