@@ -60,6 +60,8 @@ impl Sessions {
 pub enum Load {
     /// `load`, of the first `among` sessions.
     Read { among: u64 },
+    /// `peek`, of the first `among` sessions.
+    Peek { among: u64 },
     /// `load`, of what is not there.
     Absent,
     /// `replace`, under the right version.
@@ -157,10 +159,12 @@ pub async fn run(
 async fn call(store: &dyn Store, sessions: &Sessions, load: Load, bytes: &[u8]) -> Result<(), String> {
     let count = sessions.versions.len() as u64;
     let turn = sessions.turn.fetch_add(1, Relaxed);
-    let n = turn.wrapping_mul(STRIDE) % if let Load::Read { among } = load { among } else { count };
+    let among = if let Load::Read { among } | Load::Peek { among } = load { among } else { count };
+    let n = turn.wrapping_mul(STRIDE) % among;
     let failed = |error: cloakroom::store::StoreError| error.to_string();
     let as_meant = match load {
         Load::Read { .. } => store.load(&key(n), sessions.now).await.map_err(failed)?.is_some(),
+        Load::Peek { .. } => store.peek(&key(n), sessions.now).await.map_err(failed)?.is_some(),
         Load::Absent => store.load(&key(n + count), sessions.now).await.map_err(failed)?.is_none(),
         Load::Touch => store.touch(&key(n), sessions.deadline(turn), sessions.now).await.map_err(failed)?,
         Load::Replace => {

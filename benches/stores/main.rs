@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --example stores -- disk              a million sessions of 500 bytes, some minutes
 //! cargo run --profile quick --example stores -- memory 100000 --seconds 1
+//! cargo run --profile quick --example stores -- near:redis://127.0.0.1:6379/0 100000
 //! ```
 //!
 //! One thread calls, as one worker of the proxy does, with 64 calls under way at a time and then with 4: the more there
@@ -10,6 +11,9 @@
 //! is not in it. Reads and writes go through all sessions before any comes again, except the hot reads, which stay with
 //! a thousand; what a store keeps in memory therefore helps the hot ones only. Each measurement is repeated, the table
 //! shows the median; waiting is that of every eighth call.
+//!
+//! A server is to be started beforehand. What is left on it has a name that begins with `bench_`, and expires; of
+//! PostgreSQL it is an empty table.
 //!
 //! A store on this machine is opened again afterwards, after a regular end and after SIGKILL in the midst of writing, and
 //! at last everything expires.
@@ -46,7 +50,9 @@ const SWEEP: usize = 128;
 /// Measures one store.
 #[derive(Parser)]
 struct Args {
-    /// `memory`, `disk` (every write synced), `disk:interval` or `disk:never`.
+    /// `memory`, `disk` (every write synced), `disk:interval`, `disk:never`, `redis://127.0.0.1:6379`,
+    /// `memcached://127.0.0.1:11211` or `postgres://user@127.0.0.1/database`; with `guarded:` before it inside of its time
+    /// limit and breaker, with `near:` before it behind copies in memory too.
     store: Kind,
     /// How many sessions it holds.
     #[arg(default_value_t = 1_000_000)]
@@ -57,7 +63,7 @@ struct Args {
     /// Measurements of each kind.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Only calls whose name begins so: `read`, `replace`, `touch`.
+    /// Only calls whose name begins so: `read`, `show`, `replace`, `touch`.
     #[arg(long, default_value = "")]
     only: String,
     /// Every session belongs to a logged-in user of its own.
@@ -77,10 +83,11 @@ fn main() -> Outcome<()> {
     let temporary = args.directory.is_none().then(tempfile::tempdir).transpose()?;
     let directory = args.directory.clone().or_else(|| Some(temporary.as_ref()?.path().to_owned())).unwrap_or_default();
     if args.write_until_killed {
-        return runtime.block_on(opening::write_until_killed(&args.store, &directory, args.sessions));
+        let store = args.store.open(&directory, &runtime)?;
+        return runtime.block_on(opening::write_until_killed(store, args.sessions));
     }
     let sessions = Arc::new(Sessions::new(args.sessions, args.owned, SystemClock.now()));
-    let mut store = args.store.open(&directory)?;
+    let mut store = args.store.open(&directory, &runtime)?;
     println!("{:34} {:>6} {:>10} {:>10} {:>10} {:>10}", "", "tasks", "CPU us", "p50 us", "p99 us", "calls/s");
 
     let before = load::resident();
@@ -95,11 +102,13 @@ fn main() -> Outcome<()> {
         for (load, title) in [
             (Load::Read { among: HOT }, "read, one of a thousand in use"),
             (Load::Read { among: args.sessions }, "read, each session in its turn"),
+            (Load::Peek { among: HOT }, "show, one of a thousand in use"),
             (Load::Absent, "read, absent"),
             (Load::Replace, "replace"),
             (Load::Touch, "touch"),
         ] {
-            if !title.starts_with(&args.only) {
+            let is_another_read = matches!(load, Load::Peek { .. }) && !args.store.keeps_copies();
+            if is_another_read || !title.starts_with(&args.only) {
                 continue;
             }
             let mut lines = Vec::new();
@@ -127,6 +136,10 @@ fn main() -> Outcome<()> {
             if swept < SWEEP {
                 break;
             }
+        }
+        if removed == 0 {
+            // Its server removes what has expired by itself.
+            return Ok(());
         }
         let each = load::each(load::cpu().saturating_sub(cpu), removed);
         println!("{:34} {:>17.2}", format!("sweep, each of {removed} expired"), each);

@@ -50,13 +50,13 @@ pub fn measure(
         times.push(open_and_read(kind, runtime, directory)?);
     }
     report("the same after SIGKILL", times);
-    kind.open(directory)
+    kind.open(directory, runtime)
 }
 
 /// Until the first answer: some stores do part of the work when they are first asked.
 fn open_and_read(kind: &Kind, runtime: &Runtime, directory: &Path) -> Outcome<Duration> {
     let start = Instant::now();
-    let store = kind.open(directory)?;
+    let store = kind.open(directory, runtime)?;
     let found = runtime.block_on(store.load(&load::key(0), SystemClock.now()))?;
     let time = start.elapsed();
     found.map(|_| time).ok_or_else(|| "a session is lost".into())
@@ -70,9 +70,9 @@ fn report(title: &str, mut times: Vec<Duration>) {
 }
 
 /// The other process: replaces session after session and says so.
-pub async fn write_until_killed(kind: &Kind, directory: &Path, sessions: u64) -> Outcome<()> {
+pub async fn write_until_killed(store: Arc<dyn Store>, sessions: u64) -> Outcome<()> {
     const TASKS: u64 = 64;
-    let (store, now) = (kind.open(directory)?, SystemClock.now());
+    let now = SystemClock.now();
     let mut tasks = JoinSet::new();
     for task in 0..TASKS {
         let store = Arc::clone(&store);
