@@ -1,6 +1,6 @@
 //! What may come of an answer: cookies and an event, or why it was not committed.
 
-use crate::session::{Lineage, NoRandomness, Refused, Rights};
+use crate::session::{Lineage, NoRandomness, Refusal, Refused, Rights};
 use crate::store::StoreError;
 
 /// What a route lets a request do with a session.
@@ -84,12 +84,26 @@ pub enum CommitError {
     Refused(Refused),
     /// The session's fate is unknown.
     #[error(transparent)]
-    Session(#[from] SessionError),
+    Session(SessionError),
+}
+
+impl From<SessionError> for CommitError {
+    /// What a store does not take is the batch's fault, and not an outage: nothing was changed, and the next try would
+    /// fare no better.
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Store(StoreError::TooLarge { size, limit, .. }) => {
+                let detail = format!("the session would have {size} bytes, its store takes {limit}");
+                Self::Refused(Refused::new(Refusal::Limit, detail))
+            }
+            error => Self::Session(error),
+        }
+    }
 }
 
 impl From<StoreError> for CommitError {
     fn from(error: StoreError) -> Self {
-        Self::Session(error.into())
+        SessionError::from(error).into()
     }
 }
 

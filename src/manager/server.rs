@@ -56,10 +56,9 @@ impl SessionManager {
             let is_proven = match &decided {
                 // Nobody is refused a seat, or loses one, for a session that is not there any more.
                 Ok(_) if self.seats.is_some() && task.batch.login.is_some() => false,
-                // The others end before this session proves anything.
-                Ok((Plan { owners: Some(Scope::All), .. }, _)) => false,
+                // The others end before this session proves anything; what was refused here may fit the newest record.
+                Ok((Plan { owners: Some(Scope::All), .. }, _)) | Err(CommitError::Refused(_)) => false,
                 Ok((Plan { step: Step::Nothing, .. }, _)) => task.asks_nothing(),
-                Err(CommitError::Refused(_)) => false,
                 _ => true,
             };
             if !is_proven && !is_newest {
