@@ -83,10 +83,11 @@ pub async fn copy(
     let mut place = start;
     // What is settled of a page that has to be read again.
     let mut settled = HashSet::new();
+    let mut length = PAGE;
     loop {
         let read_at = Instant::now();
         let Page { mut entries, next } = from
-            .page(place.as_ref(), PAGE, now())
+            .page(place.as_ref(), length, now())
             .await
             .map_err(|source| CopyError::From { next: place.clone(), source })?;
         entries.retain(|(key, _)| !settled.contains(key));
@@ -100,8 +101,11 @@ pub async fn copy(
         let is_written = batch.left.lock().is_empty();
         (summary, settled) = batch.done.into_inner();
         if !is_written {
+            // A source may be so slow that a whole page is old when it comes.
+            length = (length / 2).max(1);
             continue;
         }
+        length = PAGE;
         settled.clear();
         if let (Some(at), true) = (&place, place == next) {
             return Err(CopyError::Stuck { at: at.clone() });
