@@ -27,6 +27,7 @@ pub mod memcached;
 pub mod memory;
 pub mod moving;
 pub mod near;
+mod pauses;
 pub mod postgres;
 pub mod redis;
 

@@ -147,7 +147,7 @@ pub fn connections_that_break_under_load_lose_nothing(engine: &Engine) {
 /// memcached itself would drop the old item of a new one that is too large.
 #[test]
 fn a_session_that_its_store_does_not_take_is_a_refused_batch_and_the_old_one_stays() {
-    let server = crate::servers::memcached::Memcached::on_port(&["-I", "2k"]);
+    let server = crate::servers::memcached::Memcached::on_port(&["-I", "2k", "-o", "slab_chunk_max=1"]);
     let name = server.name();
     let site = Site::new(&format!(
         "[stores.small]\ntype = \"memcached\"\nservers = [\"{name}\"]\n[sessions.main]\nstore = \"small\"\n"

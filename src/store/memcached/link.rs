@@ -4,7 +4,7 @@ use super::connection::{Answer, Ask, Connection, Job, Request, refuse_waiting};
 use super::failure::{End, Failure};
 use super::greeting::Greeting;
 use super::server::MemcachedServer;
-use crate::session::random;
+use crate::store::pauses::Pauses;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,8 +17,8 @@ use tokio::time::{Instant, timeout};
 /// The most requests that wait for a connection; when it is full, callers wait to queue.
 const QUEUE: usize = 1024;
 
-/// How long a server is left alone between failures: half of the least, and the most.
-const REST: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// How long a server is left alone between failures.
+const RESTS: Pauses = Pauses { first: Duration::from_millis(20), longest: Duration::from_secs(1) };
 
 type Reader = Box<dyn AsyncRead + Send + Unpin>;
 type Writer = Box<dyn AsyncWrite + Send + Unpin>;
@@ -180,13 +180,8 @@ impl Link {
 impl Rest {
     /// None after the first failure in a row, then twice as long each time, and not for all proxies alike.
     fn prolong(&mut self) {
-        let (first, longest) = REST;
-        let rest = match self.failures {
-            0 => Duration::ZERO,
-            failures => first.saturating_mul(1 << failures.min(10)).min(longest),
-        };
-        let [chance] = random::<1>().unwrap_or([128]);
-        self.until = Some(Instant::now() + rest.mul_f32(0.5 + f32::from(chance) / 512.0));
+        let rest = self.failures.checked_sub(1).map_or(Duration::ZERO, |made| RESTS.after(made));
+        self.until = Some(Instant::now() + rest);
         self.failures = self.failures.saturating_add(1);
     }
 }

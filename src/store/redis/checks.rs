@@ -5,6 +5,7 @@ use super::servers::Servers;
 use redis::{Cmd, Pipeline, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Whether it has been looked at.
 #[derive(Debug, Default)]
@@ -20,13 +21,13 @@ impl Checks {
 }
 
 async fn look(servers: Arc<Servers>) {
-    let Ok(nodes) = servers.primaries().await else { return };
+    let Ok(nodes) = servers.primaries(Duration::ZERO).await else { return };
     for node in nodes {
         let mut questions = Pipeline::with_capacity(3);
         questions.add_command(Cmd::new().arg("CONFIG").arg("GET").arg("maxmemory").to_owned());
         questions.add_command(Cmd::new().arg("CONFIG").arg("GET").arg("maxmemory-policy").to_owned());
         questions.add_command(Cmd::new().arg("ROLE").to_owned());
-        let first = Place { name: Vec::new(), slot: 0, lane: 0 };
+        let first = Place { name: Vec::new(), lane: 0 };
         let Ok(answers) = servers.ask_node(&node, &first, &questions, 3).await else { return };
         let [memory, policy, role] = &answers.values[..] else { return };
         let at = node.name();

@@ -59,12 +59,13 @@ impl Map {
         Self { holders: vec![NOBODY; usize::from(SLOTS)].into(), nodes: Vec::new() }
     }
 
-    fn number_of(&mut self, address: &(String, u16), make: impl FnOnce() -> Arc<Node>) -> u16 {
-        let found = self.nodes.iter().position(|node| node.address == *address).unwrap_or_else(|| {
-            self.nodes.push(make());
-            self.nodes.len() - 1
+    /// The node's place in the map, where there is one for it.
+    fn number_of(&mut self, address: &(String, u16), make: impl FnOnce() -> Arc<Node>) -> Option<u16> {
+        let found = self.nodes.iter().position(|node| node.address == *address).or_else(|| {
+            let next = self.nodes.len();
+            (next < MOST_NODES).then(|| self.nodes.push(make())).map(|()| next)
         });
-        u16::try_from(found).unwrap_or(NOBODY)
+        found.and_then(|found| u16::try_from(found).ok())
     }
 }
 
@@ -140,9 +141,9 @@ impl Cluster {
         let _changing = self.changing.lock();
         let mut map = Map::clone(&self.map.load());
         let known = map.nodes.len();
-        let number = map.number_of(&address, || self.node(&address));
+        let number = map.number_of(&address, || self.node(&address))?;
         let node = map.nodes.get(usize::from(number)).cloned();
-        if map.nodes.len() > known && known < MOST_NODES {
+        if map.nodes.len() > known {
             self.put(map);
         }
         node
@@ -155,13 +156,18 @@ impl Cluster {
         if self.holder(slot).is_none_or(|holder| holder.address != node.address) {
             let _changing = self.changing.lock();
             let mut map = Map::clone(&self.map.load());
-            let number = map.number_of(&node.address, || Arc::clone(&node));
+            let Some(number) = map.number_of(&node.address, || Arc::clone(&node)) else { return };
             if map.holders[usize::from(slot)] != number {
                 map.holders[usize::from(slot)] = number;
                 self.put(map);
             }
         }
         drop(self.ask_for_map());
+    }
+
+    /// Whether the map was read so lately.
+    pub(super) fn was_read_within(&self, recent: Duration) -> bool {
+        self.trouble.lock().is_none() && self.refreshed.lock().is_some_and(|last| last.elapsed() < recent)
     }
 
     /// Has the map asked for, unless it has just been; the answer comes when it comes.
@@ -206,6 +212,9 @@ impl Cluster {
     }
 
     fn take(&self, asked: &Node, ranges: &[Value]) -> bool {
+        if ranges.len() > usize::from(SLOTS) {
+            return false;
+        }
         let _changing = self.changing.lock();
         let old = self.map.load_full();
         let mut map = Map::empty();
@@ -215,10 +224,10 @@ impl Cluster {
                 let known = old.nodes.iter().find(|node| node.address == address);
                 known.cloned().unwrap_or_else(|| self.node(&address))
             };
-            let number = map.number_of(&address, make);
+            let Some(number) = map.number_of(&address, make) else { return false };
             map.holders[usize::from(first)..=usize::from(last)].fill(number);
         }
-        if map.nodes.is_empty() || map.nodes.len() > MOST_NODES {
+        if map.nodes.is_empty() {
             return false;
         }
         let same = |slot: usize| {
@@ -298,6 +307,28 @@ mod tests {
         for (first, last) in [(0, 16_384), (6, 5), (-1, 5), (0, 1 << 40)] {
             assert_eq!(range_of(&range(first, last, text("h")), "a"), None);
         }
+    }
+
+    #[test]
+    fn a_map_has_room_for_so_many_nodes() {
+        let dialer = Arc::new(Dialer::plain(Duration::ZERO));
+        let url = RedisUrl::parse("redis://127.0.0.1:1").unwrap();
+        let cluster = Arc::new(Cluster::new(dialer, std::slice::from_ref(&url), url.clone(), 1));
+        let asked = Arc::clone(&cluster.seeds[0]);
+        for port in 0..2000_u16 {
+            let address = format!("127.0.0.1:{port}");
+            assert_eq!(cluster.node_at(&address, &asked).is_some(), usize::from(port) < MOST_NODES, "{port}");
+        }
+        assert_eq!(cluster.nodes().len(), MOST_NODES);
+        let range = |port: i64| {
+            let host = Value::BulkString(b"h".to_vec());
+            Value::Array(vec![Value::Int(port), Value::Int(port), Value::Array(vec![host, Value::Int(port)])])
+        };
+        assert!(cluster.take(&asked, &(0..1000).map(range).collect::<Vec<_>>()));
+        assert!(!cluster.take(&asked, &(0..1001).map(range).collect::<Vec<_>>()));
+        let many: Vec<_> = std::iter::repeat_n(range(1), 20_000).collect();
+        assert!(!cluster.take(&asked, &many));
+        assert_eq!(cluster.nodes().len(), 1000);
     }
 
     #[test]

@@ -46,6 +46,11 @@ impl Dialer {
         Ok(Self { tls, limit: options.timeout })
     }
 
+    #[cfg(test)]
+    pub(super) fn plain(limit: Duration) -> Self {
+        Self { tls: None, limit }
+    }
+
     /// A connection that has answered.
     pub(super) async fn dial(&self, url: &RedisUrl) -> Result<Wire, Failure> {
         self.in_time(url, self.connect(url, AsyncConnectionConfig::new(), ProtocolVersion::RESP2)).await

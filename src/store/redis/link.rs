@@ -4,18 +4,15 @@ use super::failure::Failure;
 use super::flight::Flight;
 use super::route::Route;
 use super::wire::Wire;
-use crate::session::random;
+use crate::store::pauses::Pauses;
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The pause after the first attempt that failed; each one doubles it.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-
-/// The longest pause, and so the longest time that a server which is back stays unnoticed.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// The pauses after attempts that failed.
+pub(super) const PAUSES: Pauses = Pauses { first: Duration::from_millis(10), longest: Duration::from_secs(1) };
 
 /// A place for one connection to one server.
 #[derive(Debug)]
@@ -34,7 +31,7 @@ struct Inner {
 struct Outage {
     since: Instant,
     next: Instant,
-    pause: Duration,
+    attempts: u32,
     cause: Arc<Failure>,
 }
 
@@ -66,14 +63,14 @@ impl Link {
         }
         self.0.check_pause()?;
         // It was made and is gone already, or its runtime ended while it was being made.
-        let again = Some(Instant::now() + FIRST_PAUSE);
+        let again = Some(Instant::now() + PAUSES.first);
         Err(Unconnected { cause: Arc::new(Failure::Gone), again })
     }
 }
 
 impl Inner {
     fn open(&self) -> Option<Arc<Wire>> {
-        self.wire.load_full().filter(|wire| wire.is_open())
+        self.wire.load_full().filter(|wire| wire.is_open() && self.route.holds_for(wire))
     }
 
     /// While an outage is young, its end is worth waiting for: a server that restarts is not noticed at all.
@@ -107,27 +104,7 @@ impl Inner {
     fn note(&self, cause: Arc<Failure>) {
         let now = Instant::now();
         let mut outage = self.outage.lock();
-        let (since, pause) =
-            outage.as_ref().map_or((now, FIRST_PAUSE), |last| (last.since, (last.pause * 2).min(LONGEST_PAUSE)));
-        *outage = Some(Outage { since, next: now + jittered(pause), pause, cause });
-    }
-}
-
-/// Between half of it and all of it, so that many proxies do not come back at once.
-pub(super) fn jittered(pause: Duration) -> Duration {
-    let [chance] = random().unwrap_or([0]);
-    pause / 2 + pause / 2 * u32::from(chance) / 256
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_are_never_longer_than_they_may_be() {
-        for _ in 0..1000 {
-            let pause = jittered(LONGEST_PAUSE);
-            assert!((LONGEST_PAUSE / 2..=LONGEST_PAUSE).contains(&pause), "{pause:?}");
-        }
+        let (since, made) = outage.as_ref().map_or((now, 0), |last| (last.since, last.attempts));
+        *outage = Some(Outage { since, next: now + PAUSES.after(made), attempts: made.saturating_add(1), cause });
     }
 }

@@ -24,7 +24,6 @@ pub(super) struct Names {
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) name: Vec<u8>,
-    pub(super) slot: u16,
     /// Which of several connections to a server carries it: always the same, so that its requests keep their order.
     pub(super) lane: usize,
 }
@@ -77,12 +76,15 @@ fn place(prefix: &str, kind: &str, digest: &[u8; 32]) -> Place {
     for part in [prefix.as_bytes(), kind.as_bytes(), b"{", &text, b"}"] {
         name.extend_from_slice(part);
     }
-    // A prefix with braces of its own would decide instead.
-    let slot = slot_of(&name);
-    Place { name, slot, lane: usize::from(digest[31]) }
+    Place { name, lane: usize::from(digest[31]) }
 }
 
 impl Place {
+    /// Where a cluster keeps it; a prefix with braces of its own decides instead of the digest.
+    pub(super) fn slot(&self) -> u16 {
+        slot_of(&self.name)
+    }
+
     /// Asks for the first bytes of what lies there: nothing when nothing does.
     pub(super) fn read(&self, bytes: usize) -> Cmd {
         let mut question = Cmd::with_capacity(4, self.name.len() + 24);

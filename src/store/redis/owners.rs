@@ -33,6 +33,12 @@ const BATCH: usize = 256;
 /// The largest number that a score holds exactly.
 const LARGEST_SCORE: u64 = 1 << 53;
 
+/// So often the sessions of an owner are looked at anew because they changed meanwhile.
+const LOOKS: usize = 8;
+
+/// A write that is done waits no longer than this for the end of a listing, which does no harm if it stays.
+const PATIENCE: Duration = Duration::from_millis(100);
+
 /// The key, and the number of the listing.
 const MEMBER: usize = 40;
 
@@ -67,28 +73,51 @@ impl RedisStore {
         Ok(Listed { owner: *owner, number, until })
     }
 
-    /// Takes a key off a list on which nothing is any more. If that fails, the entry goes when its time has passed.
+    /// Takes a key off a list on which nothing is any more. If that fails, or takes long, as the list may lie on a server
+    /// that is in trouble, the listing goes when its time has passed: what was written is written all the same.
     pub(super) async fn strike(&self, key: &StoreKey, listed: Option<Listed>) {
         let Some(listed) = listed else { return };
         let place = self.names.owner(&listed.owner);
         let mut remove = Cmd::new();
         remove.arg("ZREM").arg(&place.name).arg(&member(key, listed.number)[..]);
         // Repeating it does no harm, so it counts as a read.
-        let _ = self.ask(&place, &Request::read(remove)).await;
+        let request = Request::read(remove);
+        let _ = tokio::time::timeout(self.servers.limit().min(PATIENCE), self.ask(&place, &request)).await;
+    }
+
+    /// Who is listed, and whether all were seen in the same moment.
+    async fn listed(&self, place: &Place) -> Result<(BTreeSet<StoreKey>, bool), StoreError> {
+        let (mut listed, mut cursor, mut at_once) = (BTreeSet::new(), b"0".to_vec(), true);
+        loop {
+            let mut question = Cmd::new();
+            question.arg("ZSCAN").arg(&place.name).arg(&cursor).arg("COUNT").arg(BATCH);
+            let answer = self.ask(place, &Request::read(question)).await?;
+            let Some((next, members)) = page(&answer.value) else { return Err(unavailable(answer.mixed())) };
+            listed.extend(members);
+            if next == b"0" {
+                return Ok((listed, at_once));
+            }
+            (cursor, at_once) = (next, false);
+        }
     }
 
     /// Which of the keys are those of live entries of the owner.
-    async fn verify(&self, keys: Vec<StoreKey>, owner: &OwnerKey, now: Timestamp) -> Result<Vec<StoreKey>, StoreError> {
+    async fn living(
+        &self,
+        keys: &BTreeSet<StoreKey>,
+        owner: &OwnerKey,
+        now: Timestamp,
+    ) -> Result<Vec<StoreKey>, StoreError> {
         let lives = |head: Option<Head>| {
             head.is_some_and(|head| {
                 head.listed.is_some_and(|listed| listed.owner == *owner) && !head.deadline.has_passed(now)
             })
         };
-        let mut live = Vec::new();
-        for (key, head) in keys.iter().zip(self.heads(&keys).await?) {
-            if lives(head) {
-                live.push(*key);
-            }
+        let keys: Vec<StoreKey> = keys.iter().copied().collect();
+        let mut live = Vec::with_capacity(keys.len());
+        for some in keys.chunks(BATCH) {
+            let heads = some.iter().zip(self.heads(some).await?);
+            live.extend(heads.filter(|(_, head)| lives(*head)).map(|(key, _)| *key));
         }
         Ok(live)
     }
@@ -138,25 +167,25 @@ fn read_head(key: &StoreKey, answer: &Value) -> Result<Option<Head>, Mixed> {
 
 #[async_trait]
 impl Index for RedisStore {
+    /// Looks again while what is seen changes. A session that gets another id is listed under the new one before it leaves
+    /// the old one; so who finds nothing under the old one, or has read the list page by page, may have missed it, and
+    /// would find it now.
     async fn keys_of(&self, owner: &OwnerKey, now: Timestamp) -> Result<Vec<StoreKey>, StoreError> {
-        let place = self.names.owner(owner);
-        let (mut listed, mut cursor) = (BTreeSet::new(), b"0".to_vec());
-        loop {
-            let mut question = Cmd::new();
-            question.arg("ZSCAN").arg(&place.name).arg(&cursor).arg("COUNT").arg(BATCH);
-            let answer = self.ask(&place, &Request::read(question)).await?;
-            let Some((next, members)) = page(&answer.value) else { return Err(unavailable(answer.mixed())) };
-            listed.extend(members);
-            if next == b"0" {
-                break;
+        let (place, mut before) = (self.names.owner(owner), None);
+        for _ in 0..LOOKS {
+            let (listed, at_once) = self.listed(&place).await?;
+            let live = self.living(&listed, owner, now).await?;
+            if at_once && live.len() == listed.len() {
+                return Ok(live);
             }
-            cursor = next;
+            let seen = (listed, live);
+            if before.as_ref() == Some(&seen) {
+                return Ok(seen.1);
+            }
+            before = Some(seen);
         }
-        let (mut live, mut left) = (Vec::new(), listed.into_iter().peekable());
-        while left.peek().is_some() {
-            live.extend(self.verify(left.by_ref().take(BATCH).collect(), owner, now).await?);
-        }
-        Ok(live)
+        // They come and go faster than they can be looked at: whoever must find all of them looks again.
+        Ok(before.map(|(_, live)| live).unwrap_or_default())
     }
 }
 

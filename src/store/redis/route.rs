@@ -4,6 +4,7 @@ use super::dial::Dialer;
 use super::failure::{Failure, while_connecting};
 use super::url::{Address, RedisUrl};
 use super::wire::Wire;
+use parking_lot::Mutex;
 use redis::{Cmd, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,8 +16,12 @@ use tokio::task::JoinSet;
 pub(super) struct Route {
     dialer: Arc<Dialer>,
     goal: Goal,
-    /// How often the primary was looked for and found: each time it may be another.
-    found: AtomicU64,
+    /// How often a connection was made: each time it may lead to another server.
+    made: AtomicU64,
+    /// The number of the present turn; connections of earlier turns are not used any more.
+    turn: AtomicU64,
+    /// Where the primary was found last.
+    primary: Mutex<Option<Address>>,
 }
 
 #[derive(Debug)]
@@ -29,7 +34,7 @@ enum Goal {
 
 impl Route {
     pub(super) fn to_server(dialer: Arc<Dialer>, url: RedisUrl) -> Self {
-        Self { dialer, goal: Goal::Server(url), found: AtomicU64::new(0) }
+        Self::new(dialer, Goal::Server(url))
     }
 
     pub(super) fn to_primary(dialer: Arc<Dialer>, sentinels: Vec<RedisUrl>, primary: RedisUrl) -> Self {
@@ -37,7 +42,11 @@ impl Route {
             Address::Tcp { host, .. } => host.clone(),
             Address::Unix(path) => path.display().to_string(),
         };
-        Self { dialer, goal: Goal::Primary { name, sentinels, primary }, found: AtomicU64::new(0) }
+        Self::new(dialer, Goal::Primary { name, sentinels, primary })
+    }
+
+    fn new(dialer: Arc<Dialer>, goal: Goal) -> Self {
+        Self { dialer, goal, made: AtomicU64::new(0), turn: AtomicU64::new(0), primary: Mutex::default() }
     }
 
     pub(super) fn limit(&self) -> Duration {
@@ -46,19 +55,45 @@ impl Route {
 
     /// Another number whenever it may lead to another server.
     pub(super) fn changes(&self) -> u64 {
-        self.found.load(Ordering::Acquire)
+        self.made.load(Ordering::Acquire)
     }
 
     /// A new connection to the server.
     pub(super) async fn connect(&self) -> Result<Wire, Failure> {
-        match &self.goal {
-            Goal::Server(url) => self.dialer.dial(url).await,
+        let wire = match &self.goal {
+            // Its name may be that of another machine since.
+            Goal::Server(url) => self.dialer.dial(url).await?.of_turn(self.turn()),
             Goal::Primary { .. } => {
-                let (_, wire) = self.discover().await?;
-                self.found.fetch_add(1, Ordering::Release);
-                Ok(wire)
+                let (url, wire) = self.discover().await?;
+                let mut primary = self.primary.lock();
+                if primary.replace(url.address.clone()).is_some_and(|before| before != url.address) {
+                    self.turn.fetch_add(1, Ordering::AcqRel);
+                }
+                wire.of_turn(self.turn())
             }
+        };
+        self.made.fetch_add(1, Ordering::Release);
+        Ok(wire)
+    }
+
+    /// Whether a connection leads to where the server was found last.
+    pub(super) fn holds_for(&self, wire: &Wire) -> bool {
+        wire.turn() == self.turn()
+    }
+
+    /// The server behind a connection is not the one to ask. All connections to it are given up, so that the next requests
+    /// look for it anew; what is under way on them goes on. Nothing happens to one that was just made: the search has
+    /// found nothing else.
+    pub(super) fn doubt(&self, wire: &Wire) {
+        if !wire.is_young() {
+            let turn = wire.turn();
+            // Where it fails, somebody else has said the same.
+            let _ = self.turn.compare_exchange(turn, turn + 1, Ordering::AcqRel, Ordering::Relaxed);
         }
+    }
+
+    fn turn(&self) -> u64 {
+        self.turn.load(Ordering::Acquire)
     }
 
     /// Where the server is at present.

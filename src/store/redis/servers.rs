@@ -6,7 +6,6 @@
 use super::cluster::Cluster;
 use super::dial::Dialer;
 use super::failure::{Failure, Quiet, Refusal};
-use super::link::jittered;
 use super::names::Place;
 use super::node::Node;
 use super::route::Route;
@@ -14,6 +13,7 @@ use super::scripts::Lua;
 use super::wire::Wire;
 use super::{NAME, RedisOptions, Topology};
 use crate::store::StoreError;
+use crate::store::pauses::jittered;
 use redis::{Cmd, Pipeline, RedisResult, ServerError, Value};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,8 +38,7 @@ enum Form {
     Cluster(Arc<Cluster>),
 }
 
-/// What is asked.
-#[derive(Debug)]
+/// What is asked; without `Debug`, as it holds what visitors left.
 pub(super) struct Request {
     command: Cmd,
     script: Option<&'static Lua>,
@@ -66,8 +65,7 @@ impl Request {
     }
 }
 
-/// What was answered, and the connection it came by.
-#[derive(Debug)]
+/// What was answered, and the connection it came by; without `Debug` for the same reason.
 pub(super) struct Answer {
     pub(super) value: Value,
     wire: Arc<Wire>,
@@ -82,13 +80,21 @@ impl Answer {
 }
 
 /// What was answered to several questions.
-#[derive(Debug)]
 pub(super) struct Answers {
     pub(super) values: Vec<Value>,
     wire: Arc<Wire>,
 }
 
 impl Answers {
+    /// The answers, where every question was answered.
+    pub(super) fn all(self) -> Result<Self, StoreError> {
+        let refusal = self.values.iter().find_map(|value| match value {
+            Value::ServerError(error) => Some(Refusal::new(error)),
+            _ => None,
+        });
+        refusal.map_or(Ok(self), |refusal| Err(unavailable(Failure::Refused(refusal))))
+    }
+
     /// As [`Answer::mixed`].
     pub(super) fn mixed(&self) -> Failure {
         self.wire.cut();
@@ -98,10 +104,26 @@ impl Answers {
 
 /// How far a request came; asked when its time is up.
 enum Stage {
-    /// No server has it.
-    Unsent(Arc<Failure>),
+    /// No server has it; why not, as far as is known.
+    Unsent(Option<Arc<Failure>>),
     /// A server may be at it.
     Sent(Arc<Wire>, Instant),
+}
+
+impl Stage {
+    fn timed_out(self, limit: Duration) -> StoreError {
+        match self {
+            Self::Unsent(cause) => unavailable(cause.unwrap_or_else(|| Arc::new(Failure::Waited { limit }))),
+            Self::Sent(wire, since) => {
+                // Who asks next on this connection would have to wait for this answer first; unless it had no time to
+                // come, because there was no connection for long.
+                if since.elapsed() >= limit / 2 {
+                    wire.cut();
+                }
+                StoreError::TimedOut { store: NAME, limit }
+            }
+        }
+    }
 }
 
 /// What a server's refusal asks of us.
@@ -134,22 +156,16 @@ impl Servers {
         Some(Self { form, limit: options.timeout })
     }
 
+    /// How long an answer may take.
+    pub(super) fn limit(&self) -> Duration {
+        self.limit
+    }
+
     /// Asks whoever holds the key, in the time that there is.
     pub(super) async fn ask(&self, place: &Place, request: &Request) -> Result<Answer, StoreError> {
-        let mut stage = Stage::Unsent(Arc::new(Failure::Waited { limit: self.limit }));
+        let mut stage = Stage::Unsent(None);
         let attempt = tokio::time::timeout(self.limit, self.follow(place, request, &mut stage)).await;
-        match (attempt, stage) {
-            (Ok(outcome), _) => outcome,
-            (Err(_), Stage::Unsent(cause)) => Err(unavailable(cause)),
-            (Err(_), Stage::Sent(wire, since)) => {
-                // Who asks next on this connection would have to wait for this answer first; unless it had no time to
-                // come, because there was no connection for long.
-                if since.elapsed() >= self.limit / 2 {
-                    wire.cut();
-                }
-                Err(StoreError::TimedOut { store: NAME, limit: self.limit })
-            }
-        }
+        attempt.unwrap_or_else(|_| Err(stage.timed_out(self.limit)))
     }
 
     async fn follow(&self, place: &Place, request: &Request, stage: &mut Stage) -> Result<Answer, StoreError> {
@@ -165,7 +181,7 @@ impl Servers {
                 Err(unconnected) => {
                     self.look_around();
                     let Some(again) = unconnected.again else { return Err(unavailable(unconnected.cause)) };
-                    *stage = Stage::Unsent(unconnected.cause);
+                    *stage = Stage::Unsent(Some(unconnected.cause));
                     asking = false;
                     tokio::time::sleep_until(again).await;
                     continue;
@@ -185,7 +201,7 @@ impl Servers {
                         return Err(unavailable(failure));
                     }
                     repeated = true;
-                    *stage = Stage::Unsent(Arc::new(failure));
+                    *stage = Stage::Unsent(Some(Arc::new(failure)));
                     continue;
                 }
             };
@@ -195,7 +211,7 @@ impl Servers {
             match remedy(&error) {
                 Remedy::Moved(to) => {
                     let Form::Cluster(cluster) = &self.form else { return Err(unavailable(refused)) };
-                    cluster.moved(place.slot, &to, &node);
+                    cluster.moved(place.slot(), &to, &node);
                 }
                 Remedy::Ask(to) => {
                     let Form::Cluster(cluster) = &self.form else { return Err(unavailable(refused)) };
@@ -204,14 +220,14 @@ impl Servers {
                 Remedy::Load => load(&wire, request).await,
                 Remedy::Wait => self.look_around(),
                 Remedy::Elsewhere => {
-                    wire.retire();
+                    node.route.doubt(&wire);
                     self.look_around();
                 }
                 Remedy::NoRoom => return Err(StoreError::Full { store: NAME, limit: refused_words(&error) }),
                 Remedy::NoEntry if !request.writes() => return Ok(Answer { value: Value::Nil, wire }),
                 Remedy::NoEntry | Remedy::None => return Err(unavailable(refused)),
             }
-            *stage = Stage::Unsent(Arc::new(refused));
+            *stage = Stage::Unsent(Some(Arc::new(refused)));
             if steps > STEPS || matches!(remedy(&error), Remedy::Wait | Remedy::Elsewhere) {
                 tokio::time::sleep(jittered(PAUSE)).await;
             }
@@ -226,7 +242,7 @@ impl Servers {
         questions: &Pipeline,
         count: usize,
     ) -> Result<Answers, StoreError> {
-        let mut stage = Stage::Unsent(Arc::new(Failure::Waited { limit: self.limit }));
+        let mut stage = Stage::Unsent(None);
         let asking = async {
             let wire = node.link(lane).wire().await.map_err(|unconnected| unavailable(unconnected.cause))?;
             stage = Stage::Sent(Arc::clone(&wire), Instant::now());
@@ -239,12 +255,7 @@ impl Servers {
             }
         };
         let outcome = tokio::time::timeout(self.limit, asking).await;
-        outcome.unwrap_or_else(|_| {
-            if let Stage::Sent(wire, _) = stage {
-                wire.cut();
-            }
-            Err(StoreError::TimedOut { store: NAME, limit: self.limit })
-        })
+        outcome.unwrap_or_else(|_| Err(stage.timed_out(self.limit)))
     }
 
     /// Who holds a key.
@@ -253,20 +264,23 @@ impl Servers {
             Form::One(node) => return Ok(Arc::clone(node)),
             Form::Cluster(cluster) => cluster,
         };
-        if let Some(node) = cluster.holder(place.slot) {
+        let slot = place.slot();
+        if let Some(node) = cluster.holder(slot) {
             return Ok(node);
         }
         cluster.ask_for_map().wait().await;
-        cluster.holder(place.slot).ok_or_else(|| unavailable(cluster.trouble()))
+        cluster.holder(slot).ok_or_else(|| unavailable(cluster.trouble()))
     }
 
-    /// All servers that hold something, in an order that stays.
-    pub(super) async fn primaries(&self) -> Result<Vec<Arc<Node>>, StoreError> {
+    /// All servers that hold something, in an order that stays, as was known not longer than `recent` ago.
+    pub(super) async fn primaries(&self, recent: Duration) -> Result<Vec<Arc<Node>>, StoreError> {
         let cluster = match &self.form {
             Form::One(node) => return Ok(vec![Arc::clone(node)]),
             Form::Cluster(cluster) => cluster,
         };
-        if tokio::time::timeout(self.limit, cluster.ask_for_map().wait()).await.is_err() {
+        if !cluster.was_read_within(recent)
+            && tokio::time::timeout(self.limit, cluster.ask_for_map().wait()).await.is_err()
+        {
             return Err(StoreError::TimedOut { store: NAME, limit: self.limit });
         }
         let nodes = cluster.nodes();
@@ -321,7 +335,7 @@ fn remedy(error: &ServerError) -> Remedy {
         "ASK" => address().map_or(Remedy::None, Remedy::Ask),
         "NOSCRIPT" => Remedy::Load,
         "READONLY" => Remedy::Elsewhere,
-        "TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" => Remedy::Wait,
+        "TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" | "BUSY" => Remedy::Wait,
         "OOM" => Remedy::NoRoom,
         "WRONGTYPE" => Remedy::NoEntry,
         _ => Remedy::None,

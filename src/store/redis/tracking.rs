@@ -4,15 +4,19 @@
 //! is lost, or somebody else holds the entries, it is told to trust nothing and to forget everything.
 
 use super::dial::Dialer;
-use super::link::jittered;
+use super::link::PAUSES;
 use super::names::Names;
-use super::servers::Servers;
+use super::route::in_time;
+use super::servers::{Servers, unavailable};
 use super::wire::Wire;
 use crate::session::StoreKey;
+use crate::store::StoreError;
 use parking_lot::Mutex;
 use redis::aio::{AsyncPushSender, SendError};
 use redis::{Cmd, PushInfo, PushKind, Value};
+use std::error::Error;
 use std::fmt::{self, Debug};
+use std::iter::successors;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,10 +25,6 @@ use tokio::time::Instant;
 
 /// How often the connections are asked whether they are still there.
 const PULSE: Duration = Duration::from_secs(1);
-
-/// The pauses between attempts to listen.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A cache of entries that can be told what is no longer true.
 pub trait Invalidate: Debug + Send + Sync {
@@ -47,11 +47,21 @@ struct Shared {
     names: Names,
     servers: Arc<Servers>,
     dialer: Arc<Dialer>,
-    /// For which state of the servers the cache is told; `None`: it trusts nothing.
-    told: Mutex<Option<u64>>,
+    told: Mutex<Told>,
     /// There is something to look at, before the next pulse.
     look: Notify,
     runs: AtomicBool,
+}
+
+/// What the cache is told.
+#[derive(Debug, Default)]
+struct Told {
+    /// For which state of the servers; `None`: it trusts nothing.
+    of: Option<u64>,
+    /// How often something was lost: what was begun before is not to be trusted.
+    losses: u64,
+    /// The operator knows that nobody listens.
+    is_lamented: bool,
 }
 
 impl Debug for Shared {
@@ -62,6 +72,8 @@ impl Debug for Shared {
 
 impl Tracking {
     pub(super) fn new(near: Arc<dyn Invalidate>, names: Names, servers: Arc<Servers>, dialer: Arc<Dialer>) -> Self {
+        // Nobody listens yet, and perhaps nobody ever can.
+        near.trust(false);
         let (told, look, runs) = (Mutex::default(), Notify::new(), AtomicBool::default());
         Self(Arc::new(Shared { near, names, servers, dialer, told, look, runs }))
     }
@@ -69,7 +81,8 @@ impl Tracking {
     /// Starts to listen if nobody does, and ends the trust if somebody else turns out to hold the entries.
     pub(super) fn keep_up(&self) {
         let shared = &self.0;
-        if shared.told.lock().is_some_and(|told| told != shared.servers.changes()) {
+        let told = shared.told.lock().of;
+        if told.is_some_and(|told| told != shared.servers.changes()) {
             shared.distrust();
         }
         if !shared.runs.swap(true, Ordering::AcqRel) {
@@ -89,7 +102,8 @@ impl Drop for Tracking {
 impl Shared {
     fn distrust(&self) {
         let mut told = self.told.lock();
-        if told.take().is_some() {
+        told.losses += 1;
+        if told.of.take().is_some() {
             self.near.trust(false);
             self.near.forget_all();
         }
@@ -99,16 +113,29 @@ impl Shared {
 
     /// Whether the cache is told, and of the servers as they are now.
     fn is_told(&self, changes: u64) -> bool {
-        *self.told.lock() == Some(changes) && self.servers.changes() == changes
+        self.told.lock().of == Some(changes) && self.servers.changes() == changes
     }
 
-    fn trust(&self, changes: u64) {
+    /// From now on the cache is told, unless something was lost or has changed since the servers were asked for it.
+    fn trust(&self, changes: u64, losses: u64) {
         let mut told = self.told.lock();
-        if self.servers.changes() == changes {
+        if self.servers.changes() == changes && told.losses == losses {
             // What was read before may be old already.
             self.near.forget_all();
             self.near.trust(true);
-            *told = Some(changes);
+            (told.of, told.is_lamented) = (Some(changes), false);
+        }
+    }
+
+    /// Tells the operator once why nothing is read from the cache.
+    fn lament(&self, cause: &(dyn Error + 'static)) {
+        if !std::mem::replace(&mut self.told.lock().is_lamented, true) {
+            let causes: Vec<String> =
+                successors(Some(cause), |cause| Error::source(*cause)).map(ToString::to_string).collect();
+            tracing::warn!(
+                reason = causes.join(": "),
+                "redis does not tell what others change: until it does, every session is read from it"
+            );
         }
     }
 }
@@ -125,28 +152,33 @@ impl Drop for Runs {
 
 impl Runs {
     async fn listen(self) {
-        let mut pause = FIRST_PAUSE;
+        let mut attempts = 0;
         while self.0.runs.load(Ordering::Acquire) {
             let began = Instant::now();
-            self.attend().await;
+            if let Err(cause) = self.attend().await {
+                self.0.lament(&cause);
+            }
             self.0.distrust();
             if began.elapsed() > PULSE {
-                pause = FIRST_PAUSE;
+                attempts = 0;
             }
-            tokio::time::sleep(jittered(pause)).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            tokio::time::sleep(PAUSES.after(attempts)).await;
+            attempts = attempts.saturating_add(1);
         }
     }
 
     /// Listens to all primaries until one is lost, or cannot be reached.
-    async fn attend(&self) -> Option<()> {
+    async fn attend(&self) -> Result<(), StoreError> {
         let shared = &self.0;
-        let nodes = shared.servers.primaries().await.ok()?;
+        let losses = shared.told.lock().losses;
+        shared.servers.primaries(Duration::ZERO).await?;
+        // In this order: what changes in between is noticed.
         let changes = shared.servers.changes();
+        let nodes = shared.servers.primaries(Duration::MAX).await?;
         let mut ears = Ears(Vec::with_capacity(nodes.len()));
         for node in nodes {
-            let url = node.route.find().await.ok()?;
-            let wire = shared.dialer.listen(&url, Ear(Arc::clone(shared))).await.ok()?;
+            let url = node.route.find().await.map_err(unavailable)?;
+            let wire = shared.dialer.listen(&url, Ear(Arc::clone(shared))).await.map_err(unavailable)?;
             ears.0.push(wire.clone());
             let prefix = shared.names.sessions();
             let words = ["CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", &prefix];
@@ -154,19 +186,16 @@ impl Runs {
             for word in words {
                 question.arg(word);
             }
-            let answer = tokio::time::timeout(shared.dialer.limit, wire.send(&question)).await.ok()?;
-            if answer.ok()? != Value::Okay {
-                return None;
-            }
+            in_time(&wire, &question, &url, shared.dialer.limit).await.map_err(unavailable)?;
         }
-        shared.trust(changes);
+        shared.trust(changes, losses);
         while shared.runs.load(Ordering::Acquire) && shared.is_told(changes) && ears.answer(shared).await {
             tokio::select! {
                 () = tokio::time::sleep(PULSE) => {}
                 () = shared.look.notified() => {}
             }
         }
-        Some(())
+        Ok(())
     }
 }
 

@@ -16,12 +16,16 @@ use crate::store::{Cursor, Entry, Page, Scan, StoreError};
 use async_trait::async_trait;
 use redis::{Cmd, Pipeline, Value};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Entries that are fetched at once.
 const FETCHED: usize = 64;
 
 /// The longest page.
 const LONGEST: usize = 1000;
+
+/// For so long a walk believes what it knows about who holds what: to ask before each page would take most of its time.
+const RECENT: Duration = Duration::from_secs(1);
 
 /// Where a walk is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +62,7 @@ impl Position {
 
 /// A place whose lane is the first, for questions that no key belongs to.
 fn nowhere() -> Place {
-    Place { name: Vec::new(), slot: 0, lane: 0 }
+    Place { name: Vec::new(), lane: 0 }
 }
 
 fn run_id(info: &Value) -> Option<String> {
@@ -89,7 +93,7 @@ impl RedisStore {
                 question.arg(word);
             }
             questions.add_command(question);
-            let answers = self.servers.ask_node(node, &nowhere(), &questions, 2).await?;
+            let answers = self.servers.ask_node(node, &nowhere(), &questions, 2).await?.all()?;
             let mixed = || unavailable(answers.mixed());
             let [info, Value::Array(page)] = &answers.values[..] else { return Err(mixed()) };
             let run = run_id(info).ok_or_else(mixed)?;
@@ -147,7 +151,7 @@ impl RedisStore {
 #[async_trait]
 impl Scan for RedisStore {
     async fn page(&self, from: Option<&Cursor>, limit: usize, now: Timestamp) -> Result<Page, StoreError> {
-        let servers: Vec<Arc<Node>> = self.servers.primaries().await?;
+        let servers: Vec<Arc<Node>> = self.servers.primaries(RECENT).await?;
         let fingerprint = self.servers.fingerprint();
         let start = || Position::start(fingerprint);
         let mut position =
@@ -168,10 +172,10 @@ impl Scan for RedisStore {
     /// All keys of the servers, ours or not.
     async fn count(&self) -> Result<u64, StoreError> {
         let mut count = 0;
-        for node in self.servers.primaries().await? {
+        for node in self.servers.primaries(RECENT).await? {
             let mut question = Pipeline::with_capacity(1);
             question.add_command(Cmd::new().arg("DBSIZE").to_owned());
-            let answers = self.servers.ask_node(&node, &nowhere(), &question, 1).await?;
+            let answers = self.servers.ask_node(&node, &nowhere(), &question, 1).await?.all()?;
             match &answers.values[..] {
                 [Value::Int(keys)] => count += u64::try_from(*keys).unwrap_or_default(),
                 _ => return Err(unavailable(answers.mixed())),

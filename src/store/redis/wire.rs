@@ -17,6 +17,8 @@ const YOUTH: Duration = Duration::from_millis(100);
 pub(super) struct Wire {
     connection: MultiplexedConnection,
     hold: Arc<Hold>,
+    /// Counts the times that its server was looked for anew.
+    turn: u64,
 }
 
 /// What all users of a connection share.
@@ -51,7 +53,19 @@ impl Wire {
             let _alive = alive;
             driver.await;
         });
-        Self { connection, hold: Arc::new(Hold { has_ended, driver: driver.abort_handle(), made: Instant::now() }) }
+        Self {
+            connection,
+            hold: Arc::new(Hold { has_ended, driver: driver.abort_handle(), made: Instant::now() }),
+            turn: 0,
+        }
+    }
+
+    pub(super) fn of_turn(self, turn: u64) -> Self {
+        Self { turn, ..self }
+    }
+
+    pub(super) const fn turn(&self) -> u64 {
+        self.turn
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -64,12 +78,8 @@ impl Wire {
         self.hold.driver.abort();
     }
 
-    /// Takes no more requests, so that the next one looks for a server anew; what is under way on it goes on. Nothing
-    /// happens to a connection that was just made: the search has found nothing else.
-    pub(super) fn retire(&self) {
-        if self.hold.made.elapsed() > YOUTH {
-            self.hold.has_ended.store(true, Ordering::Release);
-        }
+    pub(super) fn is_young(&self) -> bool {
+        self.hold.made.elapsed() < YOUTH
     }
 
     pub(super) async fn send(&self, command: &Cmd) -> RedisResult<Value> {
