@@ -112,3 +112,19 @@ impl From<NoRandomness> for CommitError {
         Self::Session(error.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn what_a_store_does_not_take_is_the_fault_of_the_batch_and_no_outage() {
+        let too_large = StoreError::TooLarge { store: "memcached", size: 9000, limit: 8000 };
+        let CommitError::Refused(refused) = too_large.into() else { panic!("it is refused") };
+        assert_eq!(refused.reason, Refusal::Limit);
+        assert!(refused.detail.contains("9000") && refused.detail.contains("8000"), "{}", refused.detail);
+        let late = StoreError::TimedOut { store: "memcached", limit: Duration::from_secs(1) };
+        assert!(matches!(CommitError::from(late), CommitError::Session(_)));
+    }
+}

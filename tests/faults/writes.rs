@@ -143,21 +143,3 @@ pub fn connections_that_break_under_load_lose_nothing(engine: &Engine) {
     assert!(acknowledged > 0 && possible.contains(&total), "{total} is not in {possible:?}");
     recovers("it goes on", || site.fetch(&get("/add").with("Cookie", &cookie)).status() == 200);
 }
-
-/// memcached itself would drop the old item of a new one that is too large.
-#[test]
-fn a_session_that_its_store_does_not_take_is_a_refused_batch_and_the_old_one_stays() {
-    let server = crate::servers::memcached::Memcached::on_port(&["-I", "2k", "-o", "slab_chunk_max=1"]);
-    let name = server.name();
-    let site = Site::new(&format!(
-        "[stores.small]\ntype = \"memcached\"\nservers = [\"{name}\"]\n[sessions.main]\nstore = \"small\"\n"
-    ));
-    let mut ada = site.browser();
-    ada.visit(ok().say("Set", "a=1"));
-    let got = ada.visit(ok().say("Set", format!("b={}", "x".repeat(3000)))).got;
-    assert_eq!((got.status(), got.set_cookies()), (502, vec![]));
-    assert!(site.proxy.has_logged("its store takes"), "{:?}", site.proxy.log());
-    assert_eq!(ada.look().data(), "a=1");
-    let got = site.browser().visit(ok().say("Set", format!("b={}", "x".repeat(3000)))).got;
-    assert_eq!(got.status(), 502, "a session that begins, too");
-}
