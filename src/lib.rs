@@ -20,6 +20,7 @@
 //! * *degraded*: of a session whose store cannot answer; where a route shows it, it is a copy, and never written.
 //! * *owner*: whom a session belongs to since `X-Session-Login`. *roster*: the list of an owner's sessions,
 //!   where there may be only so many at a time; each has a *seat* on it.
+//! * *tether*: what ties an exchange that lasts to its sessions, so that it ends when one of them does.
 //! * *key ring*: the operator's keys; the first seals, all open.
 //! * *budget*: how much of a session one request may carry; a property of the backend's *profile*.
 //! * *snapshot*: the configuration as one request sees it.
@@ -47,6 +48,9 @@
 //!
 //! What to write is decided by a pure function on the newest record, [`session::plan`]; the manager acts on the decision
 //! without deciding anything itself, and decides again when another writer was faster.
+//!
+//! An exchange that lasts, a WebSocket or an event stream, is tied to its sessions meanwhile ([`proxy::tether`]), and ends
+//! when one of them does ([`proxy::watch`]).
 //!
 //! # Invariants
 //!

@@ -19,6 +19,7 @@ use crate::proxy::gate::{Connections, Gate};
 use crate::proxy::options::{ListenAddress, ListenerOptions};
 use crate::proxy::tls::{Certificates, TlsError};
 use crate::proxy::upstream::UpstreamError;
+use crate::proxy::watch::watch as watch_sessions;
 use crate::session::NoRandomness;
 use pingora::apps::HttpServerOptions;
 use pingora::listeners::tls::TlsSettings;
@@ -179,6 +180,7 @@ impl Server {
             workers.get_handle().spawn(async move { service.start_service(Some(fds), watch, 1).await });
         }
         desk.block_on(async {
+            let watcher = tokio::spawn(watch_sessions(Arc::clone(self.connections.tethers()), Arc::clone(&self.clock)));
             let sweepers: Vec<_> = self
                 .stores
                 .iter()
@@ -201,7 +203,7 @@ impl Server {
             // The receivers are in the services; when all are gone there is nobody left to tell.
             shutdown.send(true).ok();
             self.drain().await;
-            sweepers.iter().for_each(tokio::task::JoinHandle::abort);
+            sweepers.iter().chain([&watcher]).for_each(tokio::task::JoinHandle::abort);
         });
         workers.shutdown_timeout(Duration::from_millis(200));
         for listener in &self.config.listeners {

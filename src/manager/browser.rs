@@ -3,12 +3,14 @@
 use super::cookies::attributes;
 use super::newest::Read;
 use super::revocation::Endings;
+use super::trail::{Trail, Whereabouts};
 use super::{CommitError, Committed, Event, Origin, Session, SessionManager, Task, record_of};
 use crate::clock::Timestamp;
 use crate::codec::{OpenedToken, TokenMode, seal_token};
 use crate::cookie::Attributes;
 use crate::session::{Head, Plan, Record, Refusal, Refused, Scope, Situation, Snapshot, Step, View, plan};
 use crate::store::Store;
+use bytes::Bytes;
 
 impl SessionManager {
     /// The session of a token that verified; `None` when its time is over or it cannot be read.
@@ -101,7 +103,10 @@ impl SessionManager {
         let Task { session, now, .. } = task;
         let was = record.map(attributes).unwrap_or_default();
         let ends = matches!(step, Step::End(_));
-        let (cookies, event) = match step {
+        let at = |bytes: &[u8], deadline| {
+            Whereabouts::At(Trail::of_token(Snapshot { bytes: Bytes::copy_from_slice(bytes), deadline }))
+        };
+        let (cookies, event, whereabouts) = match step {
             Step::Nothing if record.is_none() && session.snapshot.is_some() => return Ok(Committed::default()),
             Step::Nothing => return Ok(self.upkeep(session, now)),
             Step::Touch(deadline) => {
@@ -109,9 +114,10 @@ impl SessionManager {
                 let lines = touched.and_then(|(record, snapshot)| {
                     self.token_lines(mode, record, &snapshot.bytes, deadline, session, now)
                 });
-                (lines.unwrap_or_default(), Event::Touched)
+                let whereabouts = touched.map(|(_, snapshot)| at(&snapshot.bytes, deadline)).unwrap_or_default();
+                (lines.unwrap_or_default(), Event::Touched, whereabouts)
             }
-            Step::End(None) => (self.removal_lines(session, was), Event::Destroyed),
+            Step::End(None) => (self.removal_lines(session, was), Event::Destroyed, Whereabouts::Ended),
             Step::Create(draft) | Step::Replace(draft) | Step::Move(draft, _) | Step::End(Some(draft)) => {
                 let lines = self.token_lines(mode, &draft.record, &draft.bytes, draft.deadline, session, now);
                 let lines = lines.ok_or_else(|| CommitError::Refused(self.too_large()))?;
@@ -126,10 +132,10 @@ impl SessionManager {
                     Some(_) if ends => Event::Destroyed,
                     Some(_) => Event::Changed,
                 };
-                ([gone, lines].concat(), event)
+                ([gone, lines].concat(), event, at(&draft.bytes, draft.deadline))
             }
         };
-        Ok(Committed { cookies, event: Some(event), ..Committed::default() })
+        Ok(Committed { cookies, event: Some(event), whereabouts, ..Committed::default() })
     }
 
     /// The same session under today's key.

@@ -16,12 +16,14 @@ mod presented;
 mod revocation;
 mod seats;
 mod server;
+mod trail;
 mod writers;
 
 pub use degraded::OnOutage;
 pub use options::{Consume, Keep, OnRefused, OwnerCap, PolicyOptions, Protection, WhenFull};
 pub use outcome::{CommitError, Committed, Event, Permit, SessionError};
 pub use presented::Presented;
+pub use trail::{Trail, Whereabouts};
 
 use crate::clock::Timestamp;
 use crate::codec::{AtRest, Binding, Freshness, KeyRing, TokenMode};

@@ -1,5 +1,6 @@
 //! What may come of an answer: cookies and an event, or why it was not committed.
 
+use super::trail::Whereabouts;
 use crate::session::{Lineage, NoRandomness, Refusal, Refused, Rights};
 use crate::store::StoreError;
 
@@ -19,6 +20,8 @@ pub struct Committed {
     pub cookies: Vec<String>,
     /// What happened, for the log.
     pub event: Option<Event>,
+    /// Where the session is to be found from now on.
+    pub whereabouts: Whereabouts,
     /// The reference of a session that began.
     pub began: Option<Lineage>,
     /// The batch was refused, and the policy delivers the page all the same.

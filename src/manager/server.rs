@@ -4,6 +4,7 @@ use super::cookies::attributes;
 use super::desk::Desk;
 use super::newest::{Newest, Read};
 use super::seats::{Claim, Newcomer};
+use super::trail::{Trail, Whereabouts};
 use super::{CommitError, Committed, Event, Origin, SessionError, SessionManager, Task, record_of};
 use crate::codec::AtRest;
 use crate::session::{
@@ -139,7 +140,8 @@ impl SessionManager {
                 own = Some(new.clone());
                 let cookies = self.cookies_of_new(&new, None, &draft, task);
                 let began = Some(draft.record.lineage);
-                Committed { cookies, event: Some(Event::Created), began, ..Committed::default() }
+                let whereabouts = Whereabouts::At(Trail::of_ticket(new));
+                Committed { cookies, event: Some(Event::Created), began, whereabouts, ..Committed::default() }
             }
             (Step::Touch(deadline), Some((id, version, snapshot))) => {
                 let owner = before.and_then(|record| record.owner.as_ref()).map(|owner| self.owner_key(owner));
@@ -159,7 +161,8 @@ impl SessionManager {
                     return Ok(Outcome::Again);
                 };
                 own = Some(new.clone());
-                done(self.cookies_of_new(&new, before, &draft, task), Some(moved))
+                let cookies = self.cookies_of_new(&new, before, &draft, task);
+                Committed { whereabouts: Whereabouts::At(Trail::of_ticket(new)), ..done(cookies, Some(moved)) }
             }
             (Step::End(_), Some((id, version, _))) => {
                 if !desk.end(id, *version).await? {
@@ -167,7 +170,7 @@ impl SessionManager {
                 }
                 self.vacate(&desk, before, id).await;
                 let cookies = self.removal_lines(task.session, before.map(attributes).unwrap_or_default());
-                done(cookies, Some(Event::Destroyed))
+                Committed { whereabouts: Whereabouts::Ended, ..done(cookies, Some(Event::Destroyed)) }
             }
             (Step::Touch(_) | Step::End(_), None) => done(Vec::new(), None),
         };

@@ -213,6 +213,7 @@ pub(super) async fn commit(
         }
         access::report_event(manager.options(), &exchange.sessions[index], &committed);
         exchange.event = exchange.event.or(committed.event);
+        exchange.whereabouts.push(committed.whereabouts);
         exchange.set_cookies.extend(committed.cookies);
     }
 

@@ -7,7 +7,7 @@ use super::reply::Failure;
 use super::upstream::Upstream;
 use crate::cookie::CookieName;
 use crate::cookie::header::Rest;
-use crate::manager::{Event, Session, SessionManager};
+use crate::manager::{Event, Session, SessionManager, Whereabouts};
 use crate::route::RouteTable;
 use crate::wire::Reserved;
 use crate::wire::request::{Fields, Told, Voice};
@@ -96,6 +96,8 @@ pub struct Exchange {
     pub resent: usize,
     /// A final answer has been committed.
     pub committed: bool,
+    /// Where each session is to be found since then; empty when nothing was committed.
+    pub whereabouts: SmallVec<[Whereabouts; 1]>,
     /// `Set-Cookie` lines that the answer must carry.
     pub set_cookies: SmallVec<[String; 1]>,
     /// What happened to the first session, for the log.
@@ -116,6 +118,7 @@ impl Exchange {
             tried: SmallVec::new(),
             resent: 0,
             committed: false,
+            whereabouts: SmallVec::new(),
             set_cookies: SmallVec::new(),
             event: None,
         }

@@ -1,8 +1,10 @@
 //! The gate in front of the proxy: counts connections, ends headers that drip, and answers what pingora would answer
 //! with its own name before any hook of ours runs.
 
+use super::farewell::Tunnel;
 use super::options::ListenerOptions;
 use super::reply;
+use super::tether::{Held, Tether, Tethers};
 use async_trait::async_trait;
 use pingora::apps::{HttpServerApp, ServerApp};
 use pingora::protocols::{
@@ -13,7 +15,7 @@ use pingora::server::ShutdownWatch;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
@@ -23,13 +25,20 @@ use tokio::time::{Sleep, sleep};
 pub struct Connections {
     standing: AtomicUsize,
     most: usize,
+    tethers: Arc<Tethers>,
 }
 
 impl Connections {
     /// A count that ends at `most`.
     #[must_use]
-    pub const fn new(most: usize) -> Self {
-        Self { standing: AtomicUsize::new(0), most }
+    pub fn new(most: usize) -> Self {
+        Self { standing: AtomicUsize::new(0), most, tethers: Arc::default() }
+    }
+
+    /// What ties their exchanges to sessions.
+    #[must_use]
+    pub const fn tethers(&self) -> &Arc<Tethers> {
+        &self.tethers
     }
 
     /// How many stand now.
@@ -79,8 +88,18 @@ impl<P: HttpServerApp + Send + Sync + 'static> ServerApp for Gate<P> {
             stream.shutdown().await;
             return None;
         };
-        let gated = Gated::new(stream, Arc::clone(&self.listener), place);
-        ServerApp::process_new(&self.proxy, Box::new(gated), shutdown).await
+        let held = self.connections.tethers.hold();
+        let tether = Arc::clone(held.tether());
+        let gated = Gated::new(stream, Arc::clone(&self.listener), place, held);
+        tokio::select! {
+            biased;
+            stream = ServerApp::process_new(&self.proxy, Box::new(gated), shutdown) => stream,
+            () = tether.overdue() => {
+                // It waits for something else than this client: it does not read, or its backend does not.
+                tracing::info!(target: "cloakroom::access", listener = self.listener.name, "an exchange was dropped: its session has ended");
+                None
+            }
+        }
     }
 
     async fn cleanup(&self) {
@@ -110,13 +129,17 @@ pub struct Gated {
     timer: Option<Pin<Box<Sleep>>>,
     /// What goes out in place of pingora's own answer, and how much of it has.
     substitute: Option<(Vec<u8>, usize)>,
+    held: Held,
+    /// The code that a tunnel ends with; zero until there is one.
+    close_code: AtomicU16,
+    tunnel: Option<Tunnel>,
     _place: Place,
 }
 
 impl Gated {
-    fn new(inner: Stream, listener: Arc<ListenerOptions>, place: Place) -> Self {
-        let phase = AtomicU8::new(Phase::Idle as u8);
-        Self { inner, listener, phase, timer: None, substitute: None, _place: place }
+    fn new(inner: Stream, listener: Arc<ListenerOptions>, place: Place, held: Held) -> Self {
+        let (phase, close_code) = (AtomicU8::new(Phase::Idle as u8), AtomicU16::new(0));
+        Self { inner, listener, phase, timer: None, substitute: None, held, close_code, tunnel: None, _place: place }
     }
 
     /// The gate of a client's connection.
@@ -136,9 +159,28 @@ impl Gated {
         self.phase.store(Phase::Exchange as u8, Ordering::Relaxed);
     }
 
+    /// The answer is a 101: what follows it is a tunnel, which ends with this code when its session does.
+    pub fn begin_tunnel(&self, close_code: u16) {
+        self.close_code.store(close_code, Ordering::Relaxed);
+    }
+
+    /// What ties the exchange to its sessions.
+    #[must_use]
+    pub fn tether(&self) -> &Tether {
+        self.held.tether()
+    }
+
     /// The request has been answered; what comes now is the next one.
     pub fn end_exchange(&self) {
         self.phase.store(Phase::Idle as u8, Ordering::Relaxed);
+        self.tether().release();
+        self.tether().pardon();
+    }
+
+    /// The tunnel, where the exchange has become one.
+    fn tunnel(&mut self) -> Option<&mut Tunnel> {
+        let code = self.close_code.load(Ordering::Relaxed);
+        (code != 0).then(|| self.tunnel.get_or_insert_with(|| Tunnel::new(code)))
     }
 
     fn is(&self, phase: Phase) -> bool {
@@ -177,8 +219,20 @@ impl Gated {
     }
 }
 
+/// What pingora is told when the exchange has to end.
+fn ended() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the session of the exchange has ended")
+}
+
 impl AsyncRead for Gated {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.tether().is_ended() {
+            let Self { inner, tunnel, .. } = &mut *self;
+            if let Some(tunnel) = tunnel.as_mut().filter(|tunnel| tunnel.can_say_farewell()) {
+                ready!(tunnel.poll_farewell(inner, cx, buf))?;
+            }
+            return Poll::Ready(Err(ended()));
+        }
         if self.is_late(cx) {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the header section took too long")));
         }
@@ -194,11 +248,20 @@ impl AsyncRead for Gated {
 
 impl AsyncWrite for Gated {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.tether().is_ended() {
+            // Nothing of the backend's reaches the client any more; what a tunnel is told, `poll_read` says.
+            let is_heard_out = self.tunnel.as_ref().is_some_and(Tunnel::can_say_farewell);
+            return Poll::Ready(if is_heard_out { Ok(bytes.len()) } else { Err(ended()) });
+        }
         // Nothing of ours is written before a request is with the proxy: this is pingora's answer to a malformed one.
         if !self.is(Phase::Exchange) && bytes.starts_with(b"HTTP/1.") {
             return self.poll_substitute(cx, bytes);
         }
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
+        let written = ready!(Pin::new(&mut self.inner).poll_write(cx, bytes))?;
+        if let Some(tunnel) = self.tunnel() {
+            tunnel.saw(&bytes[..written]);
+        }
+        Poll::Ready(Ok(written))
     }
 
     fn poll_write_vectored(
@@ -206,7 +269,7 @@ impl AsyncWrite for Gated {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.is(Phase::Exchange) {
+        if self.is(Phase::Exchange) && !self.tether().is_ended() && self.tunnel().is_none() {
             return Pin::new(&mut self.inner).poll_write_vectored(cx, pieces);
         }
         let first = pieces.iter().find(|piece| !piece.is_empty()).map_or(&[][..], |piece| piece);
@@ -218,6 +281,10 @@ impl AsyncWrite for Gated {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.tether().is_ended() {
+            let is_heard_out = self.tunnel.as_ref().is_some_and(Tunnel::can_say_farewell);
+            return Poll::Ready(if is_heard_out { Ok(()) } else { Err(ended()) });
+        }
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 

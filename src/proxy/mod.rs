@@ -21,11 +21,15 @@ pub mod forwarding;
 pub mod gate;
 pub mod options;
 pub mod reply;
+pub mod tether;
 pub mod tls;
 pub mod upstream;
+pub mod watch;
 
 mod access;
 mod answer;
+mod farewell;
+mod frames;
 mod seldom;
 mod visitor;
 
@@ -194,6 +198,10 @@ impl ProxyHttp for Proxy {
         let missing = route.require.is_some_and(|session| exchange.sessions[session].snapshot().is_none());
         let answer = missing.then(|| route.on_missing.clone());
         let cookies = if missing { answer::farewell(&ctx.snapshot, &exchange, self.clock.now()) } else { Vec::new() };
+        if !missing && route.ends_with_session && downstream.req_header().method.is_safe() {
+            // What waits for an answer may be a long poll. What changes something is not kept from its answer.
+            tether::tie(downstream, &ctx.snapshot, &exchange).await;
+        }
         ctx.exchange = Some(exchange);
         if missing {
             // So that the connection can be used again; a client that waits for `100 Continue` has sent nothing yet.
@@ -309,12 +317,17 @@ impl ProxyHttp for Proxy {
         let personal = if heard.is_empty() || answer::is_quiet(&snapshot, exchange, &heard, self.clock.now()) {
             Ok(answer::personal(exchange, false))
         } else {
+            // What this answer itself does to a session must not end it.
+            tether::release(downstream);
             // Boxed: the ordinary answer must not pay for the size of this future.
             let (outages, now) = (&self.outages, self.clock.now());
             let commit = answer::commit(&snapshot, exchange, heard, downstream, response, outages, now);
             Box::pin(commit).await
         };
         let target = exchange.target;
+        if personal.is_ok() && snapshot.targets[target].ends_with_session {
+            tether::retie(downstream, &snapshot, exchange).await;
+        }
         let personal = personal.map_err(|failure| ctx.fail(failure))?;
         forwarding::edit_response(response, &snapshot.targets[target].response_headers)?;
         if personal == caching::Personal::No && !inspected.varies {
@@ -335,6 +348,11 @@ impl ProxyHttp for Proxy {
         if let Some(exchange) = &ctx.exchange {
             for line in &exchange.set_cookies {
                 response.append_header(SET_COOKIE, line.as_str())?;
+            }
+            if let Some(gate) = context::gate(&downstream.downstream_session)
+                && response.status == http::StatusCode::SWITCHING_PROTOCOLS
+            {
+                gate.begin_tunnel(ctx.snapshot.targets[exchange.target].close_code);
             }
         }
         if downstream.req_header().version == Version::HTTP_10 {
@@ -386,8 +404,10 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
         client_reused: bool,
     ) -> BError {
-        let repeatable =
-            downstream.req_header().method.is_idempotent() && !downstream.as_ref().retry_buffer_truncated();
+        let has_ended = tether::has_ended(downstream);
+        let repeatable = downstream.req_header().method.is_idempotent()
+            && !downstream.as_ref().retry_buffer_truncated()
+            && !has_ended;
         let Some(exchange) = ctx.exchange.as_mut().filter(|_| repeatable) else {
             error.set_retry(false);
             return error;
@@ -402,6 +422,9 @@ impl ProxyHttp for Proxy {
     }
 
     async fn fail_to_proxy(&self, downstream: &mut Downstream, error: &Error, ctx: &mut Context) -> FailToProxy {
+        if tether::has_ended(downstream) {
+            ctx.failure = Some(Failure::SessionEnded);
+        }
         let status = match ctx.failure {
             Some(failure) => Some(failure.status()),
             None => reply::status_of_error(error),
@@ -413,6 +436,7 @@ impl ProxyHttp for Proxy {
         if let Some(status) = status.filter(|_| !answered) {
             // The connection ends here, and the page must say so (RFC 9112, section 9.6).
             downstream.set_keepalive(None);
+            tether::pardon(downstream);
             // What another session of the route has committed, the browser must learn even so.
             let cookies = ctx.exchange.as_ref().map_or(&[][..], |exchange| &exchange.set_cookies);
             let written = reply::page(downstream, status, &ctx.snapshot.options.error_pages, cookies).await;

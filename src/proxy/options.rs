@@ -166,6 +166,10 @@ pub struct RouteOptions {
     pub on_outage: OnOutage,
     /// Whether a request extends the sessions.
     pub touch: bool,
+    /// Whether an exchange that lasts ends when one of its sessions does.
+    pub ends_with_session: bool,
+    /// What a WebSocket that ends so is told.
+    pub close_code: u16,
     /// Edits to the request.
     pub request_headers: HeaderEdits,
     /// Edits to the response.

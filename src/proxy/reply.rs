@@ -16,6 +16,8 @@ pub enum Failure {
     BadRequest(u16),
     /// The route requires a session that the visitor has not.
     SessionMissing(u16),
+    /// The session ended while the visitor waited for an answer.
+    SessionEnded,
     /// The session store cannot answer.
     SessionUnknown,
     /// The backend's commands were refused.
@@ -33,6 +35,7 @@ impl Failure {
         match self {
             Self::NoRoute => 404,
             Self::BadRequest(status) | Self::SessionMissing(status) => status,
+            Self::SessionEnded => 401,
             Self::SessionUnknown => 503,
             Self::BatchRefused | Self::UnaskedUpgrade => 502,
             Self::ConditionFailed => 409,
@@ -46,6 +49,7 @@ impl Failure {
             Self::NoRoute => "no_route",
             Self::BadRequest(_) => "bad_request",
             Self::SessionMissing(_) => "session_missing",
+            Self::SessionEnded => "session_ended",
             Self::SessionUnknown => "session_unknown",
             Self::BatchRefused => "batch_refused",
             Self::ConditionFailed => "condition_failed",

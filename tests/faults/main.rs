@@ -42,6 +42,7 @@ every_engine! {
     writes::connections_that_break_under_load_lose_nothing,
     several::two_proxies_see_each_others_changes_at_once,
     several::a_logout_is_final_on_every_proxy,
+    several::a_logout_ends_what_lasts_on_every_proxy,
     several::writers_on_two_proxies_add_up,
     several::a_cap_on_an_owner_holds_on_every_proxy,
     several::sessions_move_from_the_disk_while_visitors_use_them,

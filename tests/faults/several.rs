@@ -2,6 +2,7 @@
 
 use crate::engine::Engine;
 use crate::support::client::get;
+use crate::support::lasting::{Stage, close_frame, end_of, events, stands, websocket};
 use crate::support::upstream::ok;
 use crate::support::{Browser, Site, eventually};
 use std::thread;
@@ -44,6 +45,23 @@ pub fn a_logout_is_final_on_every_proxy(engine: &Engine) {
     assert_eq!(third.look().told("State"), "expired");
     assert_eq!(second.look().told("User"), "ada");
     assert_eq!(bob.look().told("User"), "bob");
+}
+
+pub fn a_logout_ends_what_lasts_on_every_proxy(engine: &Engine) {
+    let stage = Stage::default();
+    let backend = stage.clone();
+    let (one, two) =
+        (Site::new(&engine.config("")), Site::answering(&engine.config(""), move |ask| backend.answer(ask)));
+    let (mut ada, mut bob) = (one.browser(), one.browser());
+    ada.visit(ok().say("Login", "ada"));
+    bob.visit(ok().say("Login", "bob"));
+    let (mut hers, mut his) = (websocket(&two, &ada.cookie()), websocket(&two, &bob.cookie()));
+    let mut stream = events(&two, "/events", &ada.cookie());
+    ada.visit(ok().say("Destroy", "1"));
+    assert_eq!(end_of(&mut hers), close_frame(4401));
+    assert_eq!(end_of(&mut stream), b"");
+    stage.wait_for_ends(2);
+    assert!(stands(&mut his));
 }
 
 pub fn writers_on_two_proxies_add_up(engine: &Engine) {

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each file of tests uses a part of it")]
 
 pub mod client;
+pub mod lasting;
 pub mod message;
 pub mod proxy;
 pub mod tls;

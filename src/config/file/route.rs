@@ -34,6 +34,10 @@ pub struct Route {
     pub store_unavailable: Given<Choice<OnOutage>>,
     /// Whether a request extends the sessions; `false` for polling.
     pub touch: Given<bool>,
+    /// Whether WebSockets, event streams and long polls end when a session of theirs does.
+    pub end_with_session: Given<bool>,
+    /// The code of the frame that closes such a WebSocket.
+    pub close_code: Given<u16>,
     /// Edits to the request that the backend sees.
     pub request_headers: Section<HeaderEdits>,
     /// Edits to the response that the client sees.

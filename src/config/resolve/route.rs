@@ -15,6 +15,9 @@ use http::{HeaderValue, Method};
 /// What the target of a redirection may quote.
 const PLACEHOLDER: &str = "{path_and_query}";
 
+/// What a WebSocket is closed with whose session has ended: no code is registered for it.
+const CLOSE_CODE: u16 = 4401;
+
 pub(super) fn routes(file: &File, policies: &[Option<Policy>], to: &mut Resolver<'_>) -> Vec<Option<RouteOptions>> {
     let reserved = Reserved::new(policies.iter().flatten().map(|policy| &policy.headers));
     let matchers: Vec<_> = file.routes.iter().map(|route| matcher(&route.value, to)).collect();
@@ -55,6 +58,8 @@ fn one(
         on_missing: on_missing(route, to),
         on_outage: on_outage(route, file, to),
         touch: route.touch.or(true),
+        ends_with_session: route.end_with_session.or(true),
+        close_code: close_code(route, to),
         request_headers: edits(&route.request_headers, reserved, to),
         response_headers: edits(&route.response_headers, reserved, to),
         matcher: matcher?,
@@ -197,6 +202,17 @@ fn on_missing(route: &Route, to: &mut Resolver<'_>) -> OnMissing {
             OnMissing::Status(401)
         }
     }
+}
+
+/// Codes that a server may send of its own will (RFC 6455, section 7.4).
+fn close_code(route: &Route, to: &mut Resolver<'_>) -> u16 {
+    let Some(code) = route.close_code.at() else { return CLOSE_CODE };
+    if !matches!(code.value, 1000 | 1001 | 1008 | 1011..=1013 | 3000..=4999) {
+        let message = format!("`close_code` is {}: no WebSocket may be closed with that", code.value);
+        let problem = Problem::error("route::close_code", message).at(code.span.clone());
+        to.report(problem.help(format!("choose one of 4000 to 4999, such as {CLOSE_CODE}, or 1000, 1001 or 1008")));
+    }
+    code.value
 }
 
 fn on_outage(route: &Route, file: &File, to: &mut Resolver<'_>) -> OnOutage {
