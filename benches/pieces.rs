@@ -78,6 +78,7 @@ fn decide(c: &mut Criterion) {
         regenerate_grace: Duration::from_secs(10),
         max_idle: 30 * MINUTE,
         max_absolute: 720 * MINUTE,
+        probation: None,
     };
     let (limits, choices) = (Limits::default(), CookieChoices::default());
     let rules = Rules { expiry: &expiry, limits: &limits, choices: &choices, keys: &Keys::All, touch: true };

@@ -4,7 +4,7 @@ use super::StartError;
 use super::stores::Opened;
 use crate::codec::{AtRest, KeyRing};
 use crate::config::{Config, StoreKind};
-use crate::manager::{Custody, Keep, SessionManager};
+use crate::manager::{Creations, Custody, Keep, SessionManager};
 use crate::proxy::context::{Policy, Snapshot};
 use crate::proxy::upstream::Upstream;
 use crate::route::RouteTable;
@@ -41,6 +41,7 @@ pub(super) fn snapshot(config: &Config, stores: &[Opened], ring: &Arc<KeyRing>) 
         upstreams: config.upstreams.iter().cloned().map(Upstream::new).collect::<Result<_, _>>()?,
         cookie_names: policies.iter().map(|policy| policy.manager.cookie_name().clone()).collect(),
         reserved: Reserved::new(config.policies.iter().map(|policy| &policy.headers)),
+        creations: config.proxy.sessions_created_per_ip.map(Creations::new),
         options: config.proxy.clone(),
         policies,
     })

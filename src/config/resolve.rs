@@ -183,6 +183,7 @@ fn proxy(file: &File, to: &mut Resolver<'_>) -> ProxyOptions {
         alias_headers: file.failure.alias_headers.value(),
         error_pages: error_pages(file, to),
         max_connections: to.within("max_connections", &file.limits.max_connections, 10_000, 1..=10_000_000),
+        sessions_created_per_ip: file.limits.sessions_created_per_ip.get().and_then(|rate| rate.0),
         max_body_bytes: to.size("max_body_bytes", &file.limits.max_body_bytes, 100 << 20, 0..=1 << 40) as u64,
         access_log: file.log.access.enabled.or(true),
     }

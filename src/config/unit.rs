@@ -1,9 +1,11 @@
 //! Amounts with their unit in the value: `"30m"`, `"4KiB"`.
 
+use crate::manager::Rate;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use std::borrow::Cow;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// A text that is no value of its setting. Written out, the remedy stands on a second line, as the reader of the file
@@ -31,6 +33,12 @@ impl fmt::Display for Fault {
 
 /// The longest time that can be written, far below what arithmetic on clocks can bear.
 const MAX_PERIOD: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// The times of a rate, in seconds.
+const TIMES: [(&str, u64); 3] = [("s", 1), ("min", 60), ("h", 3600)];
+
+/// The largest number of a rate.
+const MAX_COUNT: u32 = 1_000_000;
 
 const MILLIS: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 const BYTES: [(&str, u64); 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
@@ -78,6 +86,35 @@ impl MaxAge {
         match Period::parse(text)?.0 {
             Duration::ZERO => Err(Fault::new(format!("`{text}` keeps nothing"), "write `\"off\"`")),
             age => Ok(Self(Some(age))),
+        }
+    }
+}
+
+/// `"off"`, or how often something may be, as `"60/min"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxRate(pub Option<Rate>);
+
+impl MaxRate {
+    /// Reads `off` or a rate.
+    ///
+    /// # Errors
+    /// [`Fault`] for a number that is none, zero or beyond a million, and for an unknown time.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let what = text.escape_default();
+        let example = "write how many in which time, `s`, `min` or `h`, such as `\"60/min\"`, or `\"off\"`";
+        let Some((number, time)) = text.split_once('/') else {
+            return Err(Fault::new(format!("`{what}` is not a rate"), example));
+        };
+        let Some((_, seconds)) = TIMES.iter().find(|(name, _)| *name == time) else {
+            return Err(Fault::new(format!("`{}` is no time of a rate", time.escape_default()), example));
+        };
+        let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+        match number.parse().ok().filter(|count: &NonZeroU32| digits && count.get() <= MAX_COUNT) {
+            Some(count) => Ok(Self(Some(Rate { count, period: Duration::from_secs(*seconds) }))),
+            None => Err(Fault::new(format!("`{what}` is not a rate from 1 to {MAX_COUNT}"), example)),
         }
     }
 }
@@ -181,6 +218,7 @@ macro_rules! written_as_text {
 }
 written_as_text!(Period, "a length of time such as `\"30s\"`", "s", r"^\$\{|^[0-9]+ ?(ms|s|m|h|d)$");
 written_as_text!(MaxAge, "`\"off\"` or a length of time such as `\"2s\"`", "s", r"^\$\{|^off$|^[0-9]+ ?(ms|s|m|h|d)$");
+written_as_text!(MaxRate, "`\"off\"` or a rate such as `\"60/min\"`", "/min", r"^\$\{|^off$|^[0-9]+/(s|min|h)$");
 written_as_text!(Size, "a size such as `\"4KiB\"`", "B", r"^\$\{|^[0-9]+ ?(B|KiB|MiB|GiB)$");
 
 #[cfg(test)]
@@ -198,6 +236,18 @@ mod tests {
         assert_eq!(Period::parse("30 m").unwrap().0, Duration::from_secs(1800));
         for text in ["3800B", "4KiB", "100MiB", "1GiB", "0B"] {
             assert_eq!(Size::parse(text).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn rates_are_read() {
+        let rate =
+            |text: &str| MaxRate::parse(text).map(|rate| rate.0.map(|rate| (rate.count.get(), rate.period.as_secs())));
+        assert_eq!(rate("off"), Ok(None));
+        assert_eq!(rate("60/min"), Ok(Some((60, 60))));
+        assert_eq!((rate("5/s"), rate("1000000/h")), (Ok(Some((5, 1))), Ok(Some((1_000_000, 3600)))));
+        for wrong in ["", "60", "0/s", "+5/s", "-1/s", "1000001/s", "60/m", "60 / min", "1.5/s", "/s", "60/"] {
+            assert!(rate(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -44,6 +44,14 @@ pub fn split<'a>(lines: impl IntoIterator<Item = &'a [u8]>, names: &[CookieName]
     Split { ours, rest }
 }
 
+/// Whether the `Cookie` lines of a request carry a cookie of this name that is not empty.
+#[must_use]
+pub fn carries<'a>(lines: impl IntoIterator<Item = &'a [u8]>, name: &CookieName) -> bool {
+    let names = std::slice::from_ref(name);
+    let mut pairs = lines.into_iter().flat_map(|line| line.split(|byte| *byte == b';'));
+    pairs.any(|pair| find(pair, names).is_some_and(|found| found.chunk.is_none() && !found.value.is_empty()))
+}
+
 fn join(lines: &[&[u8]], names: &[CookieName]) -> Rest {
     let mut joined = Vec::with_capacity(lines.iter().map(|line| line.len() + 2).sum());
     for line in lines {

@@ -45,6 +45,7 @@ impl SessionManager {
             record = None;
             plan = self.plan_for_browser(None, task)?;
         }
+        let plan = self.consented(plan, task);
         let committed = self.tokens(mode, plan.step.clone(), record.as_ref(), task)?;
         self.note_ended(endings.as_ref(), &plan, record.as_ref(), task).await?;
         Ok(committed)

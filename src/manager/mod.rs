@@ -6,6 +6,7 @@
 
 mod browser;
 mod cookies;
+mod creations;
 mod degraded;
 mod desk;
 mod newest;
@@ -19,8 +20,9 @@ mod server;
 mod trail;
 mod writers;
 
+pub use creations::{Creations, Rate, Share};
 pub use degraded::OnOutage;
-pub use options::{Consume, Keep, OnRefused, OwnerCap, PolicyOptions, Protection, WhenFull};
+pub use options::{Consent, Consume, Keep, OnRefused, OwnerCap, PolicyOptions, Protection, WhenFull};
 pub use outcome::{CommitError, Committed, Event, Permit, SessionError};
 pub use presented::Presented;
 pub use trail::{Trail, Whereabouts};
@@ -29,8 +31,8 @@ use crate::clock::Timestamp;
 use crate::codec::{AtRest, Binding, Freshness, KeyRing, TokenMode};
 use crate::cookie::{CookieName, CookiePolicy};
 use crate::session::{
-    Batch, Chance, Lineage, NoRandomness, Record, Refusal, Refused, Rules, SessionId, Shown, Situation, Snapshot,
-    State, Unreadable, View, plan, random,
+    Batch, Chance, Clocks, Lineage, NoRandomness, Plan, Record, Refusal, Refused, Rules, SessionId, Shown, Situation,
+    Snapshot, State, Step, Unreadable, View, plan, random,
 };
 use crate::store::{Store, Version};
 use newest::{Newest, Read};
@@ -267,6 +269,10 @@ impl SessionManager {
                 let batch = batch.cloned().unwrap_or_default();
                 match self.attempt(session, &batch, permit, shown, None, now).await {
                     Err(CommitError::Refused(refused)) => refused,
+                    // There is no session to remember it in.
+                    Err(CommitError::Flood(_)) if self.options.on_refused == OnRefused::Deliver => {
+                        return Ok(self.upkeep(session, now));
+                    }
                     // The backend asked for nothing: that activity or a read message is not written down is no reason
                     // to withhold its page.
                     Err(CommitError::Session(error)) if quiet => {
@@ -315,6 +321,32 @@ impl SessionManager {
         }
     }
 
+    /// Without consent nothing begins, whatever the backend asked for.
+    fn consented(&self, plan: Plan, task: Task<'_>) -> Plan {
+        let Step::Create(draft) = &plan.step else { return plan };
+        let consents = match &self.options.consent {
+            None => true,
+            Some(Consent::Cookie(_)) => task.permit.consents,
+            Some(Consent::Key(key)) => draft.record.values.contains_key(key),
+        };
+        if consents {
+            return plan;
+        }
+        tracing::debug!(session = self.options.name, "a batch was ignored: the visitor has not consented to a session");
+        Plan { step: Step::Nothing, owners: None }
+    }
+
+    /// Takes what a plan begins from the budget of the visitor's address. Who logs in has shown who he is.
+    fn within_budget(plan: &Plan, task: Task<'_>) -> Result<(), CommitError> {
+        match (&plan.step, task.permit.share) {
+            (Step::Create(draft), Some(share)) if draft.record.owner.is_none() && !share.take(task.now) => {
+                let detail = "the visitor's address has begun as many sessions as it may for now";
+                Err(CommitError::Flood(Refused::new(Refusal::Limit, detail)))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What the policy wants to happen to the page when a batch is refused.
     const fn loudness(&self, refused: &Refused) -> OnRefused {
         match refused.reason {
@@ -340,11 +372,14 @@ impl SessionManager {
     }
 
     fn is_touch_due(&self, session: &Session, permit: Permit<'_>, now: Timestamp) -> bool {
-        let Some(snapshot) = session.snapshot.as_ref().filter(|_| permit.touch) else { return false };
+        let expiry = &self.options.expiry;
+        let may_be_due = permit.touch || expiry.probation.is_some();
+        let Some(snapshot) = session.snapshot.as_ref().filter(|_| may_be_due) else { return false };
         crate::session::Head::parse(&snapshot.bytes).is_ok_and(|head| {
-            let expiry = &self.options.expiry;
             let end = expiry.absolute_deadline(head.started_at, head.absolute);
-            expiry.touch_due(snapshot.deadline, head.idle.unwrap_or(expiry.idle), end, now).is_some()
+            let idle = head.idle.unwrap_or(expiry.idle);
+            let clocks = Clocks { deadline: snapshot.deadline, created_at: head.created_at, idle, end };
+            expiry.touch_due(clocks, permit.touch, now).is_some()
         })
     }
 

@@ -2,8 +2,8 @@
 
 use crate::clock::Timestamp;
 use crate::codec::TokenMode;
-use crate::cookie::CookiePolicy;
-use crate::session::{CookieChoices, Expiry, Limits};
+use crate::cookie::{CookieName, CookiePolicy};
+use crate::session::{CookieChoices, Expiry, Limits, Name};
 use std::num::NonZeroU32;
 
 /// What happens to the page when a batch was refused.
@@ -86,6 +86,15 @@ impl OwnerCap {
     }
 }
 
+/// What shows that a visitor has consented to a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Consent {
+    /// A cookie of this name comes with the request, with any value.
+    Cookie(CookieName),
+    /// The session with which he begins has this key.
+    Key(Name),
+}
+
 /// Everything about one session policy but its headers.
 #[derive(Clone, Debug)]
 pub struct PolicyOptions {
@@ -112,6 +121,8 @@ pub struct PolicyOptions {
     pub apply_on_error_status: bool,
     /// When flash messages are consumed.
     pub consume: Consume,
+    /// Without it nobody gets a session; `None`: everybody may.
+    pub consent: Option<Consent>,
     /// The cookie.
     pub cookie: CookiePolicy,
 }

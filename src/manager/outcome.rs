@@ -1,5 +1,6 @@
 //! What may come of an answer: cookies and an event, or why it was not committed.
 
+use super::creations::Share;
 use super::trail::Whereabouts;
 use crate::session::{Lineage, NoRandomness, Refusal, Refused, Rights};
 use crate::store::StoreError;
@@ -11,6 +12,18 @@ pub struct Permit<'a> {
     pub rights: &'a Rights,
     /// Whether the request extends the session.
     pub touch: bool,
+    /// The request carries the cookie that stands for the visitor's consent.
+    pub consents: bool,
+    /// What the visitor's address may begin, where that is limited.
+    pub share: Option<Share<'a>>,
+}
+
+impl<'a> Permit<'a> {
+    /// What a route lets do; nobody has consented to anything, and nothing limits his address.
+    #[must_use]
+    pub const fn of(rights: &'a Rights, touch: bool) -> Self {
+        Self { rights, touch, consents: false, share: None }
+    }
 }
 
 /// What came of an answer.
@@ -85,6 +98,9 @@ pub enum CommitError {
     /// The batch was refused, and the policy wants that to be loud.
     #[error("refused ({reason}): {0}", reason = .0.reason.as_str())]
     Refused(Refused),
+    /// The visitor's address begins too many sessions.
+    #[error("refused ({reason}): {0}", reason = .0.reason.as_str())]
+    Flood(Refused),
     /// The session's fate is unknown.
     #[error(transparent)]
     Session(SessionError),

@@ -67,8 +67,10 @@ impl SessionManager {
                 is_newest = true;
                 continue;
             }
-            let (step, before) = decided?;
-            match self.carry_out(store, at_rest, step, before.as_ref(), current.as_ref(), task).await? {
+            let (plan, before) = decided?;
+            let plan = self.consented(plan, task);
+            Self::within_budget(&plan, task)?;
+            match self.carry_out(store, at_rest, plan, before.as_ref(), current.as_ref(), task).await? {
                 Outcome::Done(committed) => return Ok(committed),
                 Outcome::Again => {
                     current = self.reload(store, at_rest, task).await?;

@@ -8,13 +8,14 @@ use super::options::{RouteOptions, SessionUse};
 use super::reply::Failure;
 use super::{Downstream, caching, forwarding, route};
 use crate::clock::Timestamp;
-use crate::manager::{CommitError, Consume, OnRefused, Permit, PolicyOptions, Session};
+use crate::cookie::header::carries;
+use crate::manager::{CommitError, Consent, Consume, OnRefused, Permit, PolicyOptions, Session, Share};
 use crate::route::strip_prefix;
 use crate::session::{Reading, Refusal, Refused, Shown, State, View};
 use crate::wire::Allowance;
 use crate::wire::request::{Fields, Live, Told};
 use crate::wire::response::Heard;
-use http::header::{CONTENT_TYPE, HeaderName, SET_COOKIE, VARY};
+use http::header::{CONTENT_TYPE, COOKIE, HeaderName, SET_COOKIE, VARY};
 use http::{HeaderValue, Method};
 use pingora::http::{RequestHeader, ResponseHeader};
 use smallvec::SmallVec;
@@ -127,7 +128,7 @@ pub(super) fn is_quiet(snapshot: &Snapshot, exchange: &Exchange, heard: &HeardAl
     let mut sessions = route.sessions.iter().zip(&exchange.sessions).zip(&exchange.told).zip(heard);
     sessions.all(|(((used, session), told), heard)| {
         let unspoken = matches!(heard, Ok(None));
-        let permit = Permit { rights: &used.rights, touch: route.touch };
+        let permit = Permit::of(&used.rights, route.touch);
         unspoken && *told == Told::default() && snapshot.policies[used.policy].manager.is_settled(session, permit, now)
     })
 }
@@ -158,6 +159,7 @@ pub(super) async fn commit(
     now: Timestamp,
 ) -> Result<Personal, Failure> {
     let route = route(snapshot, exchange);
+    let share = share(snapshot, downstream);
     let speaks = |heard: &Option<Box<Heard>>| heard.as_ref().is_some_and(|heard| heard.spoke);
     let spoke = heard.iter().any(|heard| heard.as_ref().map_or(true, speaks));
     let refused_aloud = |(used, heard): &(&SessionUse, &Result<Option<Box<Heard>>, Refused>)| {
@@ -202,7 +204,8 @@ pub(super) async fn commit(
             Ok(heard) => Ok(heard.as_ref().filter(|heard| heard.spoke).map(|heard| &heard.batch)),
             Err(refused) => Err(refused.clone()),
         };
-        let permit = Permit { rights: &used.rights, touch: route.touch };
+        let consents = consents(manager.options(), downstream.req_header());
+        let permit = Permit { consents, share, ..Permit::of(&used.rights, route.touch) };
         let committed = manager.commit(&exchange.sessions[index], asked, permit, shown, now).await;
         let committed = committed.map_err(|error| withheld(manager.options(), route, &error, outages))?;
         if let Some(error) = &committed.unwritten {
@@ -233,12 +236,26 @@ fn rehearse(
     let route = route(snapshot, exchange);
     for ((used, session), heard) in route.sessions.iter().zip(&exchange.sessions).zip(heard) {
         let Ok(Some(heard)) = heard else { continue };
-        let permit = Permit { rights: &used.rights, touch: route.touch };
+        let permit = Permit::of(&used.rights, route.touch);
         let manager = &snapshot.policies[used.policy].manager;
         let rehearsed = manager.rehearse(session, &heard.batch, permit, now);
         rehearsed.map_err(|error| withheld(manager.options(), route, &error, outages))?;
     }
     Ok(())
+}
+
+/// What the visitor's address may begin. On a Unix socket nobody has an address.
+fn share<'a>(snapshot: &'a Snapshot, downstream: &Downstream) -> Option<Share<'a>> {
+    let creations = snapshot.creations.as_ref()?;
+    let peer = downstream.client_addr()?.as_inet()?.ip();
+    let address = forwarding::visitor(peer, &downstream.req_header().headers, &snapshot.options.trusted_proxies);
+    Some(Share { creations, address })
+}
+
+/// Whether the request carries the cookie that stands for consent to this policy's sessions.
+fn consents(policy: &PolicyOptions, request: &RequestHeader) -> bool {
+    let Some(Consent::Cookie(name)) = &policy.consent else { return false };
+    carries(request.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes), name)
 }
 
 /// Tells why a page is withheld.
@@ -248,6 +265,8 @@ fn withheld(policy: &PolicyOptions, route: &RouteOptions, error: &CommitError, o
             access::report_refused(policy, &route.name, refused, "the page was withheld");
             failure_of(refused)
         }
+        // Told by the access log, and once in a while by who refuses: a flood must not fill the log.
+        CommitError::Flood(_) => Failure::Flood,
         CommitError::Session(error) => {
             outages.report(policy, error);
             Failure::SessionUnknown

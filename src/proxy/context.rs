@@ -7,7 +7,7 @@ use super::reply::Failure;
 use super::upstream::Upstream;
 use crate::cookie::CookieName;
 use crate::cookie::header::Rest;
-use crate::manager::{Event, Session, SessionManager, Whereabouts};
+use crate::manager::{Creations, Event, Session, SessionManager, Whereabouts};
 use crate::route::RouteTable;
 use crate::wire::Reserved;
 use crate::wire::request::{Fields, Told, Voice};
@@ -44,6 +44,8 @@ pub struct Snapshot {
     pub cookie_names: Vec<CookieName>,
     /// Every header name that belongs to us.
     pub reserved: Reserved,
+    /// How many sessions an address may begin, where that is limited.
+    pub creations: Option<Creations>,
     /// What holds for every request.
     pub options: ProxyOptions,
 }

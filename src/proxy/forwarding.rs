@@ -3,9 +3,9 @@
 use super::admission::{has_absolute_target, is_claim};
 use super::options::{HeaderEdits, Network};
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TRAILER, UPGRADE};
-use http::{HeaderValue, Version};
+use http::{HeaderMap, HeaderValue, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -78,6 +78,27 @@ pub fn announce(request: &mut RequestHeader, client: Client, claims: bool) -> pi
     // A pseudonym, as RFC 9110, section 7.6.3, allows: it names no product (CK10).
     request.append_header("Via", HeaderValue::from_static("1.1 proxy"))?;
     Ok(())
+}
+
+/// The visitor's address: the connection's other end, or what the listed proxies say, each of the one before it.
+#[must_use]
+pub fn visitor(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
+    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.has(address));
+    let lines = headers.get_all(X_FORWARDED_FOR).iter().rev().map(|line| line.to_str().unwrap_or_default());
+    let mut chain = lines.flat_map(|line| line.rsplit(','));
+    let mut known = peer;
+    while is_trusted(known) {
+        let Some(before) = chain.next().and_then(address) else { break };
+        known = before;
+    }
+    known
+}
+
+/// An address as proxies write it, with its port or without.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let plain = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip())).or_else(plain)
 }
 
 /// A listed proxy's word is kept where it is spelled as it should be: another spelling would reach a CGI beside ours.
@@ -215,6 +236,25 @@ mod tests {
         announce(&mut request, client(&[Network { address: "10.0.0.0".parse().unwrap(), bits: 8 }]), true).unwrap();
         assert_eq!(request.headers.get("x-forwarded-for").unwrap(), "1.2.3.4, 10.0.0.9");
         assert_eq!(request.headers.get("x-forwarded-proto").unwrap(), "https");
+    }
+
+    #[test]
+    fn the_visitor_is_whom_the_last_listed_proxy_names() {
+        // HI10
+        let trusted = [Network { address: "10.0.0.0".parse().unwrap(), bits: 8 }];
+        let visitor = |peer: &str, lines: &[&'static str]| {
+            let lines: Vec<_> = lines.iter().map(|line| ("X-Forwarded-For", *line)).collect();
+            visitor(peer.parse().unwrap(), &request(&lines).headers, &trusted).to_string()
+        };
+        assert_eq!(visitor("10.0.0.9", &["1.2.3.4"]), "1.2.3.4");
+        assert_eq!(visitor("10.0.0.9", &["6.6.6.6, 1.2.3.4, 10.0.0.8"]), "1.2.3.4", "6.6.6.6 is a claim");
+        assert_eq!(visitor("10.0.0.9", &["6.6.6.6", "1.2.3.4"]), "1.2.3.4");
+        assert_eq!(visitor("10.0.0.9", &["[2001:db8::1]:99"]), "2001:db8::1");
+        assert_eq!(visitor("10.0.0.9", &["1.2.3.4:99", " 10.0.0.8 "]), "1.2.3.4");
+        assert_eq!(visitor("9.9.9.9", &["1.2.3.4"]), "9.9.9.9", "nobody believes him");
+        for nothing in [&[][..], &["unknown"], &["", "10.0.0.9"], &["1.2.3.4, x"]] {
+            assert!(visitor("10.0.0.9", nothing).starts_with("10."), "{nothing:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the proxy is told by the file, resolved: listeners, upstreams, routes, limits.
 
-use crate::manager::OnOutage;
+use crate::manager::{OnOutage, Rate};
 use crate::route::Matcher;
 use crate::secret::Secret;
 use crate::session::Rights;
@@ -222,6 +222,8 @@ pub struct ProxyOptions {
     pub error_pages: Vec<(u16, bytes::Bytes)>,
     /// Connections at one time, all listeners together.
     pub max_connections: usize,
+    /// How many sessions an address may begin; `None` is no limit.
+    pub sessions_created_per_ip: Option<Rate>,
     /// Bytes of a request's body; more is 413.
     pub max_body_bytes: u64,
     /// Write an access log.

@@ -16,6 +16,8 @@ pub enum Failure {
     BadRequest(u16),
     /// The route requires a session that the visitor has not.
     SessionMissing(u16),
+    /// The visitor's address begins too many sessions.
+    Flood,
     /// The session ended while the visitor waited for an answer.
     SessionEnded,
     /// The session store cannot answer.
@@ -35,6 +37,7 @@ impl Failure {
         match self {
             Self::NoRoute => 404,
             Self::BadRequest(status) | Self::SessionMissing(status) => status,
+            Self::Flood => 429,
             Self::SessionEnded => 401,
             Self::SessionUnknown => 503,
             Self::BatchRefused | Self::UnaskedUpgrade => 502,
@@ -49,6 +52,7 @@ impl Failure {
             Self::NoRoute => "no_route",
             Self::BadRequest(_) => "bad_request",
             Self::SessionMissing(_) => "session_missing",
+            Self::Flood => "too_many_sessions",
             Self::SessionEnded => "session_ended",
             Self::SessionUnknown => "session_unknown",
             Self::BatchRefused => "batch_refused",
@@ -100,7 +104,7 @@ pub async fn page(downstream: &mut Downstream, status: u16, pages: &Pages, cooki
     let mut header = ResponseHeader::build(status, Some(6))?;
     header.insert_header(CONTENT_TYPE, "text/html; charset=utf-8")?;
     header.insert_header(CACHE_CONTROL, "no-store")?;
-    if status == 503 {
+    if matches!(status, 429 | 503) {
         header.insert_header("Retry-After", "5")?;
     }
     write(downstream, header, body, cookies).await

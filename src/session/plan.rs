@@ -2,7 +2,7 @@
 
 use super::apply::{CookieChoices, Limits, check};
 use super::batch::{Batch, Keys, Refusal, Refused, Scope};
-use super::expiry::Expiry;
+use super::expiry::{Clocks, Expiry};
 use super::id::Lineage;
 use super::name::{Flash, Owner};
 use super::record::{Mark, Record};
@@ -201,8 +201,12 @@ fn change(
     let draft = |mut record: Record| {
         record.revision = record.revision.saturating_add(1);
         record.mark = chance.mark;
-        let active = rules.expiry.deadline(&record, now);
-        let deadline = kept.filter(|_| !extend).map_or(active, |(_, before)| before.min(active));
+        let active = match situation.current {
+            None => rules.expiry.first_deadline(&record, now),
+            Some(_) => rules.expiry.deadline(&record, now),
+        };
+        let before = kept.filter(|_| !extend).map(|(before, deadline)| clocks(rules, before, deadline));
+        let deadline = before.map_or(active, |before| rules.expiry.proven(before).min(active));
         let bytes = encode(&record);
         if bytes.len() > rules.limits.session_bytes {
             let (size, limit) = (bytes.len(), rules.limits.session_bytes);
@@ -222,11 +226,15 @@ fn change(
         _ if batch.regenerate => Step::Move(draft(record)?, Farewell::Alias),
         _ if changed => Step::Replace(draft(record)?),
         (Some((before, deadline)), _) => {
-            let end = rules.expiry.absolute_deadline(before.started_at, before.absolute);
-            let due = rules.expiry.touch_due(deadline, rules.expiry.idle_of(before), end, now);
-            due.filter(|_| extend).map_or(Step::Nothing, Step::Touch)
+            let due = rules.expiry.touch_due(clocks(rules, before, deadline), extend, now);
+            due.map_or(Step::Nothing, Step::Touch)
         }
     })
+}
+
+fn clocks(rules: &Rules<'_>, record: &Record, deadline: Timestamp) -> Clocks {
+    let end = rules.expiry.absolute_deadline(record.started_at, record.absolute);
+    Clocks { deadline, created_at: record.created_at, idle: rules.expiry.idle_of(record), end }
 }
 
 fn batch_effects(
@@ -285,6 +293,7 @@ mod tests {
         regenerate_grace: Duration::from_secs(10),
         max_idle: Duration::from_secs(30 * 60),
         max_absolute: Duration::from_secs(60 * 60),
+        probation: None,
     };
 
     fn name(text: &str) -> Name {

@@ -153,6 +153,7 @@ fn snapshot(config: &Config, stores: &[(String, Arc<Fickle>)]) -> Snapshot {
         cookie_names: policies.iter().map(|policy| policy.manager.cookie_name().clone()).collect(),
         reserved: Reserved::new(config.policies.iter().map(|policy| &policy.headers)),
         options: config.proxy.clone(),
+        creations: None,
         policies,
     }
 }

@@ -7,6 +7,7 @@ mod copies;
 mod ids;
 mod life;
 mod others;
+mod newcomers;
 mod races;
 mod remembering;
 mod seats;
@@ -54,6 +55,10 @@ macro_rules! in_the_browser_with_a_memory {
 }
 
 in_a_store! {
+    newcomers::who_comes_back_is_written_down_once_and_no_newcomer_any_more,
+    newcomers::a_change_by_who_comes_back_is_the_only_write,
+    newcomers::who_does_not_come_back_is_forgotten_soon,
+    newcomers::consent_is_asked_for_once,
     life::reading_creates_nothing,
     life::a_forged_cookie_costs_no_store_call_and_goes_away,
     life::the_browser_hears_of_a_session_only_when_its_copy_must_change,

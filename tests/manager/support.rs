@@ -124,7 +124,8 @@ impl House {
         asked: Result<Option<&Batch>, Refused>,
         shown: Shown,
     ) -> Result<Committed, CommitError> {
-        let permit = Permit { rights: &Rights::default(), touch: true };
+        let rights = Rights::default();
+        let permit = Permit::of(&rights, true);
         self.manager.commit(session, asked, permit, shown, self.clock.now()).await
     }
 }
@@ -152,6 +153,7 @@ fn options() -> PolicyOptions {
             regenerate_grace: 10 * SECOND,
             max_idle: 30 * MINUTE,
             max_absolute: 60 * MINUTE,
+            probation: None,
         },
         not_before: None,
         max_sessions_per_owner: None,
@@ -161,6 +163,7 @@ fn options() -> PolicyOptions {
         on_conflict: OnRefused::Error,
         apply_on_error_status: false,
         consume: Consume::Always,
+        consent: None,
         cookie: CookiePolicy::new(cookie).unwrap(),
     }
 }

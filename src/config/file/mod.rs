@@ -12,7 +12,7 @@ pub use session::{Cookie, Exposure, Headers, Session};
 pub use store::Store;
 
 use super::given::{At, Given, Named, Section, Short, Shorthand};
-use super::unit::{Period, Size};
+use super::unit::{MaxRate, Period, Size};
 use super::word::{Choice, LogFormat};
 use crate::manager::OnOutage;
 use crate::proxy::options::AliasHeaders;
@@ -196,6 +196,8 @@ pub struct Failure {
 pub struct Limits {
     /// Connections at one time, all listeners together.
     pub max_connections: Given<usize>,
+    /// How many sessions one address may begin without a login, as `60/min`; or `off`.
+    pub sessions_created_per_ip: Given<MaxRate>,
     /// Bytes of a request's body.
     pub max_body_bytes: Given<Size>,
 }

@@ -2,7 +2,7 @@
 
 use super::super::given::{At, Given, Named, Section, Short, Shorthand};
 use super::super::moment::Moment;
-use super::super::unit::{Period, Size};
+use super::super::unit::{MaxAge, Period, Size};
 use super::super::word::{Choice, Encoding, Secure};
 use crate::cookie::SameSite;
 use crate::manager::{Consume, OnRefused, WhenFull};
@@ -22,6 +22,8 @@ pub struct Session {
     pub idle_timeout: Given<Period>,
     /// A session ends this long after its beginning or its last login, however active it is.
     pub absolute_timeout: Given<Period>,
+    /// A session without an owner ends this long after its beginning, until its cookie has come back once; or `off`.
+    pub probation: Given<MaxAge>,
     /// Activity is written down at most this often.
     pub touch_interval: Given<Period>,
     /// How long an old id works after `X-Session-Regenerate`: at most 10 seconds.
@@ -85,10 +87,22 @@ pub struct Cookie {
     pub max_bytes: Given<Size>,
     /// Into how many cookies one session may be cut.
     pub max_chunks: Given<usize>,
+    /// Nobody gets a session, nor its cookie, before he has consented.
+    pub consent: Given<Section<Consent>>,
     /// Paths that `X-Session-Cookie` may choose.
     pub allow_paths: Vec<At<String>>,
     /// Domains that `X-Session-Cookie` may choose.
     pub allow_domains: Vec<At<String>>,
+}
+
+/// What shows that a visitor has consented: one of the two.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Consent {
+    /// A cookie of this name, with any value.
+    pub cookie: Given<String>,
+    /// The key that the application sets in the session with which it begins.
+    pub key: Given<String>,
 }
 
 /// The headers of a session policy.

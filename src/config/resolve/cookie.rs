@@ -5,9 +5,9 @@ use super::super::file::{Cookie, File, Session};
 use super::super::given::{At, Given, Span};
 use super::super::problem::Problem;
 use super::super::word::Secure;
-use super::Resolver;
+use super::{Resolver, headers};
 use crate::cookie::{CookieName, CookieOptions, CookiePolicy, CookieProblem};
-use crate::manager::Keep;
+use crate::manager::{Consent, Keep};
 use crate::session::CookieChoices;
 
 /// What a stock nginx in front of us takes of an answer's headers.
@@ -139,6 +139,35 @@ fn report(problem: &CookieProblem, policy: &At<String>, cookie: &Cookie, to: &mu
     };
     let message = format!("`{}` in [sessions.{}.cookie]: {}", problem.setting, policy.value, problem.message);
     to.report(Problem::error("cookie::refused", message).at(place).help(problem.remedy.as_str()));
+}
+
+/// What shows that a visitor has consented.
+pub(super) fn consent(session: &Session, policy: Option<&CookiePolicy>, to: &mut Resolver<'_>) -> Option<Consent> {
+    let written = session.cookie.consent.at()?;
+    let problem = |message: String, place: &Span| Problem::error("cookie::consent", message).at(place.clone());
+    match (written.value.cookie.at(), written.value.key.at()) {
+        (Some(cookie), None) => match CookieName::parse(&cookie.value) {
+            Ok(name) if policy.is_some_and(|policy| *policy.name() == name) => {
+                let message =
+                    format!("`{}` is the cookie of the session itself, which nobody would get", name.as_str());
+                to.report(problem(message, &cookie.span).help("name the cookie that your consent banner sets"));
+                None
+            }
+            Ok(name) => Some(Consent::Cookie(name)),
+            Err(CookieProblem { message, remedy, .. }) => {
+                to.report(problem(message, &cookie.span).help(remedy));
+                None
+            }
+        },
+        (None, Some(key)) => headers::name(key, to).map(Consent::Key),
+        _ => {
+            let message = "`consent` has one of `cookie` and `key`".to_owned();
+            to.report(
+                problem(message, &written.span).help("write `{ cookie = \"consent\" }` or `{ key = \"consent\" }`"),
+            );
+            None
+        }
+    }
 }
 
 /// The paths and domains that a backend may choose: each must make a cookie that browsers take.

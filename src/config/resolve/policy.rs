@@ -43,8 +43,9 @@ fn one(
     let revocation = keep::revocation(name, session, keep.as_ref(), stores, to);
     let max_sessions_per_owner = owner_cap(name, session, keep.as_ref(), to);
     let not_before = not_before(session, to);
-    let expiry = expiry(name, session, to);
+    let expiry = expiry(name, session, keep.as_ref(), to);
     let cookie = cookie::cookie(name, session, secure, to);
+    let consent = cookie::consent(session, cookie.as_ref(), to);
     let choices = cookie.as_ref().map(|cookie| cookie::choices(session, cookie, to));
     let browser = matches!(keep, Some(Keep::Browser(_)));
     let limits = limits(name, session, cookie.as_ref().filter(|_| browser).map(CookiePolicy::options), to);
@@ -61,6 +62,7 @@ fn one(
         on_conflict: session.on_conflict.value(),
         apply_on_error_status: session.apply_on_error_status.or(false),
         consume: session.flash.consume.value(),
+        consent,
         cookie: cookie?,
     };
     Some(Policy { options, headers: headers?, revocation })
@@ -93,7 +95,7 @@ fn not_before(session: &Session, to: &mut Resolver<'_>) -> Option<Timestamp> {
     Some(moment.value.timestamp)
 }
 
-fn expiry(name: &At<String>, session: &Session, to: &mut Resolver<'_>) -> Expiry {
+fn expiry(name: &At<String>, session: &Session, keep: Option<&Keep>, to: &mut Resolver<'_>) -> Expiry {
     const MINUTE: Duration = Duration::from_secs(60);
     let long = Period(Duration::from_secs(20 * 365 * 86_400));
     let clock = |to: &mut Resolver<'_>, setting, given, default| {
@@ -150,7 +152,35 @@ fn expiry(name: &At<String>, session: &Session, to: &mut Resolver<'_>) -> Expiry
         regenerate_grace: grace.0,
         max_idle: max_idle.0,
         max_absolute: max_absolute.0,
+        probation: probation(name, session, keep, idle, to),
     }
+}
+
+/// What lies in no store is no burden to it; and who is idle for shorter needs no probation.
+fn probation(
+    name: &At<String>,
+    session: &Session,
+    keep: Option<&Keep>,
+    idle: Duration,
+    to: &mut Resolver<'_>,
+) -> Option<Duration> {
+    let given = session.probation.at()?;
+    let probation = given.value.0?;
+    let problem = |message: String| Problem::error("session::probation", message).at(given.span.clone());
+    if matches!(keep, Some(Keep::Browser(_))) {
+        let message = format!("`probation` means nothing to `{}`: what browsers keep fills no store", name.value);
+        to.report(problem(message).help("remove it, or choose a store"));
+    } else if probation >= idle {
+        let message = format!(
+            "`probation` is {}: sessions end after {} without a request anyway",
+            Period(probation),
+            Period(idle)
+        );
+        to.report(
+            problem(message).help(format!("choose less than `idle_timeout`, such as `\"{}\"`", Period(idle / 6))),
+        );
+    }
+    Some(probation)
 }
 
 /// `cookie` is the cookie that the whole session must fit into, where the browser keeps it.
