@@ -135,7 +135,7 @@ fn wire(c: &mut Criterion) {
 fn speak(voice: &Voice, bytes: &[u8]) -> Fields {
     let mut fields = Fields::new();
     let Ok(view) = View::parse(bytes) else { return fields };
-    let live = Live { view: &view, deadline: START.after(MINUTE), absolute_deadline: Timestamp::NEVER };
+    let live = Live { view: &view, deadline: START.after(MINUTE), absolute_deadline: Timestamp::NEVER, csrf: None };
     let mut allowance = Allowance::new(Profile::generic().budget, 1);
     black_box(voice.speak(&mut fields, &mut allowance, State::Live, Some(live), &Keys::All, START)).ok();
     fields

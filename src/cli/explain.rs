@@ -5,7 +5,7 @@
 use super::picture;
 use crate::app;
 use crate::clock::{Clock as _, SystemClock};
-use crate::codec::Binding;
+use crate::codec::{Binding, csrf_token};
 use crate::config::Config;
 use crate::cookie::header::{Rest, split};
 use crate::manager::{Keep, OnOutage};
@@ -63,6 +63,9 @@ pub(super) fn explain(config: &Config, request: &Request) -> ExitCode {
     let upstream = &config.upstreams[route.upstream];
     println!("upstream   {} (profile {})", upstream.name, upstream.profile.name);
     let mut allowance = Allowance::new(upstream.profile.budget, route.sessions.len());
+    for used in route.sessions.iter().skip(1) {
+        allowance.owe(Voice::new(config.policies[used.policy].headers.clone()).owed());
+    }
     let ring = app::key_ring(config).ok();
     for used in &route.sessions {
         let policy = &config.policies[used.policy];
@@ -87,6 +90,10 @@ pub(super) fn explain(config: &Config, request: &Request) -> ExitCode {
             view,
             deadline: token.deadline,
             absolute_deadline: options.expiry.absolute_deadline(view.head.started_at, view.head.absolute),
+            csrf: ring
+                .as_ref()
+                .filter(|_| policy.headers.csrf)
+                .map(|ring| csrf_token(ring, &binding, view.head.lineage, view.head.started_at)),
         });
         let mut fields = Fields::new();
         let voice = Voice::new(policy.headers.clone());
@@ -113,6 +120,14 @@ pub(super) fn explain(config: &Config, request: &Request) -> ExitCode {
         && let Some((_, meaning)) = picture::outage(config, route)
     {
         println!("outage     {meaning}");
+    }
+    if let Some(session) = route.csrf {
+        let policy = &config.policies[route.sessions[session].policy].options.name;
+        let meaning = match request.method {
+            Method::GET | Method::HEAD | Method::OPTIONS => "not asked for: the method changes nothing",
+            _ => "403 from another site, and with a live session without its token",
+        };
+        println!("csrf       token of `{policy}`: {meaning}");
     }
     if let Some(session) = route.require {
         let policy = &config.policies[route.sessions[session].policy].options.name;

@@ -56,6 +56,7 @@ pub fn json(config: &Config) -> Json {
             "upstream": config.upstreams[each.upstream].name,
             "sessions": each.sessions.iter().map(|used| policy(config, used)).collect::<Vec<_>>(),
             "store_unavailable": outage(config, each).map(|(word, _)| word),
+            "csrf": each.csrf.map(|session| policy(config, &each.sessions[session])),
             "requires": each.require.map(|required| policy(config, &each.sessions[required])),
         })
     };
@@ -73,6 +74,7 @@ pub fn json(config: &Config) -> Json {
             "cookie": options.cookie.name().as_str(),
             "secure": options.cookie.options().secure,
             "prefix": each.headers.prefix.as_str(),
+            "csrf": each.headers.csrf,
             "idle_seconds": expiry.idle.as_secs(),
             "absolute_seconds": expiry.absolute.as_secs(),
         })
@@ -128,6 +130,9 @@ fn route(config: &Config, route: &RouteOptions) -> [String; 3] {
                 OnMissing::Status(_) => " (required)",
                 OnMissing::Redirect(_) => " (required, else redirected)",
             };
+        }
+        if route.csrf == Some(index) {
+            shown += " (csrf token)";
         }
         shown
     });

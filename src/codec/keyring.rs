@@ -39,6 +39,7 @@ pub struct Key {
     ticket: HmacSha256,
     token: HmacSha256,
     signature: HmacSha256,
+    csrf: HmacSha256,
 }
 
 impl Key {
@@ -55,6 +56,7 @@ impl Key {
             ticket: purpose(b"cloakroom ticket 1"),
             token: purpose(b"cloakroom token 1"),
             signature: purpose(b"cloakroom signature 1"),
+            csrf: purpose(b"cloakroom csrf 1"),
         }
     }
 
@@ -78,6 +80,10 @@ impl Key {
 
     pub(super) fn signature(&self) -> HmacSha256 {
         self.signature.clone()
+    }
+
+    pub(super) fn csrf(&self) -> HmacSha256 {
+        self.csrf.clone()
     }
 }
 
@@ -141,6 +147,11 @@ impl KeyRing {
     /// The key that seals.
     pub(super) fn sealing(&self) -> &Key {
         &self.0[0] // proven by `new`
+    }
+
+    /// Every key, for what does not name the one that made it.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Key> {
+        self.0.iter()
     }
 
     /// The key that sealed a value with this hint, and whether it is the one that seals today.

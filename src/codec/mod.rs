@@ -3,11 +3,13 @@
 //! Every format begins with a version. The key ring seals with its first key and opens with all.
 
 mod at_rest;
+mod csrf;
 mod keyring;
 mod ticket;
 mod token;
 
 pub use at_rest::AtRest;
+pub use csrf::{CSRF_LEN, csrf_token, is_csrf_token};
 pub use keyring::{Binding, Freshness, Key, KeyRing, RingError};
 pub use ticket::{TICKET_LEN, open_ticket, seal_ticket};
 pub use token::{OpenedToken, TokenMode, open_token, seal_token};

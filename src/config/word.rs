@@ -126,6 +126,20 @@ impl Word for Access {
     const WORDS: &'static [(&'static str, Self)] = &[("write", Self::Write), ("read", Self::Read)];
 }
 
+/// `csrf` of a route.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Csrf {
+    /// The backend looks after that itself.
+    #[default]
+    Off,
+    /// A request without the token is refused.
+    Enforce,
+}
+
+impl Word for Csrf {
+    const WORDS: &'static [(&'static str, Self)] = &[("off", Self::Off), ("enforce", Self::Enforce)];
+}
+
 /// `encoding` of an exposed key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Encoding {

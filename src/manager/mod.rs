@@ -7,6 +7,7 @@
 mod browser;
 mod cookies;
 mod creations;
+mod csrf;
 mod degraded;
 mod desk;
 mod newest;

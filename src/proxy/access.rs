@@ -2,6 +2,7 @@
 
 use super::Downstream;
 use super::context::Context;
+use super::reply::Failure;
 use super::seldom::Seldom;
 use crate::manager::{Committed, Event, Keep, PolicyOptions, Session, SessionError};
 use crate::session::{Head, Refused};
@@ -29,7 +30,7 @@ pub(super) fn log(downstream: &Downstream, error: Option<&Error>, ctx: &Context)
         exchange.tried.last().map(|server| ctx.snapshot.upstreams[route.upstream].label(*server))
     });
     let session = exchange.and_then(|exchange| exchange.sessions.first());
-    let reason = ctx.failure.map(super::reply::Failure::as_str).or(error.map(|error| error.etype().as_str()));
+    let reason = ctx.failure.map(Failure::as_str).or(error.map(|error| error.etype().as_str()));
     tracing::info!(
         target: "cloakroom::access",
         client = %client(downstream),
@@ -87,6 +88,29 @@ impl SpoofLog {
         if self.0.due(address, Instant::now()).is_some() {
             let (header, count) = (names.first().map_or("", HeaderName::as_str), names.len());
             tracing::warn!(client = %client(downstream), header, count, "a client's headers in our name space were removed");
+        }
+    }
+}
+
+/// How often the same refusal on the same route is told.
+const CSRF_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Which refusals of requests without their token were told lately: the route, and why.
+#[derive(Debug)]
+pub(super) struct CsrfLog(Seldom<(String, Failure)>);
+
+impl Default for CsrfLog {
+    fn default() -> Self {
+        Self(Seldom::new(CSRF_LOG_INTERVAL))
+    }
+}
+
+impl CsrfLog {
+    /// Tells that a request was refused, and how many were since it was told last: once a minute for each route.
+    pub(super) fn report(&self, downstream: &Downstream, route: &str, failure: Failure) {
+        if let Some(missed) = self.0.due((route.to_owned(), failure), Instant::now()) {
+            let (reason, missed) = (failure.as_str(), (missed > 0).then_some(missed));
+            tracing::warn!(client = %client(downstream), route, reason, missed, "a request was refused that another site may have caused");
         }
     }
 }

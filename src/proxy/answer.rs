@@ -118,7 +118,8 @@ pub(super) fn tell(
         return policy.voice.speak(inject, allowance, State::Expired, None, read, now).unwrap_or_default();
     };
     let absolute_deadline = policy.manager.absolute_deadline(&view);
-    let live = Live { view: &view, deadline: snapshot.deadline, absolute_deadline };
+    let csrf = policy.voice.options().csrf.then(|| policy.manager.csrf_token(&view.head));
+    let live = Live { view: &view, deadline: snapshot.deadline, absolute_deadline, csrf };
     policy.voice.speak(inject, allowance, session.state(), Some(live), read, now).unwrap_or_default()
 }
 

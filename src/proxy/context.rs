@@ -92,6 +92,8 @@ pub struct Exchange {
     pub inject: Fields,
     /// `Cookie` without our own.
     pub cookies: Rest,
+    /// We have told the client to go on with its body.
+    pub continued: bool,
     /// Servers that could not be reached, and last the one that is asked.
     pub tried: SmallVec<[usize; 2]>,
     /// How often the request was sent again after it may have been sent before.
@@ -117,6 +119,7 @@ impl Exchange {
             told: SmallVec::new(),
             inject: Fields::new(),
             cookies,
+            continued: false,
             tried: SmallVec::new(),
             resent: 0,
             committed: false,

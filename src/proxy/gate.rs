@@ -125,6 +125,8 @@ pub struct Gated {
     inner: Stream,
     listener: Arc<ListenerOptions>,
     phase: AtomicU8,
+    /// The most bytes that one read may give.
+    read_limit: AtomicUsize,
     /// Armed only when a header does not come in one piece, at the first read after its first byte.
     timer: Option<Pin<Box<Sleep>>>,
     /// What goes out in place of pingora's own answer, and how much of it has.
@@ -139,7 +141,9 @@ pub struct Gated {
 impl Gated {
     fn new(inner: Stream, listener: Arc<ListenerOptions>, place: Place, held: Held) -> Self {
         let (phase, close_code) = (AtomicU8::new(Phase::Idle as u8), AtomicU16::new(0));
-        Self { inner, listener, phase, timer: None, substitute: None, held, close_code, tunnel: None, _place: place }
+        let read_limit = AtomicUsize::new(usize::MAX);
+        let (timer, substitute, tunnel) = (None, None, None);
+        Self { inner, listener, phase, read_limit, timer, substitute, held, close_code, tunnel, _place: place }
     }
 
     /// The gate of a client's connection.
@@ -172,6 +176,7 @@ impl Gated {
 
     /// The request has been answered; what comes now is the next one.
     pub fn end_exchange(&self) {
+        self.limit_reads(usize::MAX);
         self.phase.store(Phase::Idle as u8, Ordering::Relaxed);
         self.tether().release();
         self.tether().pardon();
@@ -181,6 +186,11 @@ impl Gated {
     fn tunnel(&mut self) -> Option<&mut Tunnel> {
         let code = self.close_code.load(Ordering::Relaxed);
         (code != 0).then(|| self.tunnel.get_or_insert_with(|| Tunnel::new(code)))
+    }
+
+    /// From now on no read gives more than this, for a body of which no more may be held; [`usize::MAX`] ends that.
+    pub fn limit_reads(&self, most: usize) {
+        self.read_limit.store(most, Ordering::Relaxed);
     }
 
     fn is(&self, phase: Phase) -> bool {
@@ -237,7 +247,15 @@ impl AsyncRead for Gated {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the header section took too long")));
         }
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        let most = self.read_limit.load(Ordering::Relaxed);
+        if most < buf.remaining() {
+            let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
+            ready!(Pin::new(&mut self.inner).poll_read(cx, &mut part))?;
+            let read = part.filled().len();
+            buf.advance(read);
+        } else {
+            ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        }
         if buf.filled().len() > before && self.is(Phase::Idle) {
             self.timer = None;
             self.phase.store(Phase::Header as u8, Ordering::Relaxed);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! early_request_filter       time limits; the header section is complete
-//! request_filter             refuse what no backend may see · route · sessions · require · what to inject
+//! request_filter             refuse what no backend may see · route · sessions · what to inject · require · csrf
 //! upstream_peer              whose turn it is
 //! upstream_request_filter    STRIP · cut our cookie · announce the client · INJECT            may run again on a retry
 //!    ... backend ...
@@ -28,6 +28,7 @@ pub mod watch;
 
 mod access;
 mod answer;
+mod csrf;
 mod farewell;
 mod frames;
 mod seldom;
@@ -74,6 +75,7 @@ pub struct Proxy {
     in_flight: InFlight,
     spoof_log: access::SpoofLog,
     outages: access::OutageLog,
+    csrf_log: access::CsrfLog,
     /// Counts the connections that serve one request only.
     kept_apart: AtomicU64,
 }
@@ -88,6 +90,7 @@ impl Proxy {
             in_flight,
             spoof_log: access::SpoofLog::default(),
             outages: access::OutageLog::default(),
+            csrf_log: access::CsrfLog::default(),
             kept_apart: AtomicU64::new(1),
         }
     }
@@ -123,6 +126,9 @@ impl Proxy {
         let now = self.clock.now();
         let mut allowance =
             Allowance::new(snapshot.upstreams[route.upstream].options().profile.budget, route.sessions.len());
+        for used in route.sessions.iter().skip(1) {
+            allowance.owe(snapshot.policies[used.policy].voice.owed());
+        }
         let mut visitor = Visitor::new(&cookies.ours, route.on_outage, &self.outages, now);
         for (index, used) in route.sessions.iter().enumerate() {
             let policy = &snapshot.policies[used.policy];
@@ -139,6 +145,17 @@ impl Proxy {
     fn keep_apart(&self, peer: &mut HttpPeer) {
         peer.group_key = self.kept_apart.fetch_add(1, Ordering::Relaxed);
         peer.options.idle_timeout = Some(Duration::ZERO);
+    }
+
+    /// Refuses what another site may have caused; `true` when it was refused and answered.
+    async fn guard(&self, downstream: &mut Downstream, ctx: &mut Context, session: usize) -> Result<bool> {
+        let Err(failure) = csrf::check(downstream, ctx, session).await? else { return Ok(false) };
+        let route = ctx.exchange.as_ref().map_or("-", |exchange| &route(&ctx.snapshot, exchange).name);
+        self.csrf_log.report(downstream, route, failure);
+        discard_body(downstream).await;
+        reply::page(downstream, failure.status(), &ctx.snapshot.options.error_pages, &[]).await?;
+        ctx.failure = Some(failure);
+        Ok(true)
     }
 
     fn client(downstream: &Downstream, ctx: &Context) -> Client {
@@ -196,7 +213,7 @@ impl ProxyHttp for Proxy {
         let exchange = self.admit(downstream, ctx).await?;
         let route = &ctx.snapshot.targets[exchange.target];
         let missing = route.require.is_some_and(|session| exchange.sessions[session].snapshot().is_none());
-        let answer = missing.then(|| route.on_missing.clone());
+        let (answer, csrf) = (missing.then(|| route.on_missing.clone()), route.csrf);
         let cookies = if missing { answer::farewell(&ctx.snapshot, &exchange, self.clock.now()) } else { Vec::new() };
         if !missing && route.ends_with_session && downstream.req_header().method.is_safe() {
             // What waits for an answer may be a long poll. What changes something is not kept from its answer.
@@ -204,14 +221,14 @@ impl ProxyHttp for Proxy {
         }
         ctx.exchange = Some(exchange);
         if missing {
-            // So that the connection can be used again; a client that waits for `100 Continue` has sent nothing yet.
-            let waits = downstream.req_header().headers.contains_key(EXPECT);
-            if waits || downstream.drain_request_body().await.is_err() {
-                downstream.set_keepalive(None);
-            }
+            discard_body(downstream).await;
         }
         match answer {
-            None => Ok(false),
+            None => match csrf {
+                None => Ok(false),
+                // Boxed: a route without it must not pay for the size of this future.
+                Some(session) => Box::pin(self.guard(downstream, ctx, session)).await,
+            },
             Some(OnMissing::Status(status)) => {
                 reply::page(downstream, status, &ctx.snapshot.options.error_pages, &cookies).await?;
                 ctx.failure = Some(Failure::SessionMissing(status));
@@ -263,6 +280,9 @@ impl ProxyHttp for Proxy {
             Rest::Line(line) => request.insert_header("Cookie", line.as_slice())?,
         }
         forwarding::announce(request, Self::client(downstream, ctx), ctx.survey.claims)?;
+        if exchange.continued {
+            request.remove_header(&EXPECT);
+        }
         if let Some(target) = &exchange.cut_target {
             request.set_raw_path(target)?;
         }
@@ -462,6 +482,15 @@ impl ProxyHttp for Proxy {
     /// Our own refusals and clients that left are told in our own words.
     fn suppress_error_log(&self, _downstream: &Downstream, _ctx: &Context, _error: &Error) -> bool {
         true
+    }
+}
+
+/// Reads what is left of a body that nobody wants, so that the connection can be used again.
+async fn discard_body(downstream: &mut Downstream) {
+    // A client that waits for `100 Continue` has sent nothing yet.
+    let waits = downstream.req_header().headers.contains_key(EXPECT);
+    if waits || downstream.drain_request_body().await.is_err() {
+        downstream.set_keepalive(None);
     }
 }
 

@@ -162,6 +162,8 @@ pub struct RouteOptions {
     pub require: Option<usize>,
     /// What a visitor without it is answered.
     pub on_missing: OnMissing,
+    /// The index, within `sessions`, of the one whose token an unsafe request must bring; `None` asks for no token.
+    pub csrf: Option<usize>,
     /// How far it goes on while the store of a session cannot answer.
     pub on_outage: OnOutage,
     /// Whether a request extends the sessions.

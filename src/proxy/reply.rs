@@ -8,7 +8,7 @@ use pingora::http::ResponseHeader;
 use pingora::{BError, Error, ErrorSource, ErrorType};
 
 /// Why a request is answered by us and not by the backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Failure {
     /// No route takes the request.
     NoRoute,
@@ -20,6 +20,12 @@ pub enum Failure {
     Flood,
     /// The session ended while the visitor waited for an answer.
     SessionEnded,
+    /// A page of another site sent the request.
+    CsrfOrigin,
+    /// The token of the session's forms is missing, or is not where it is looked for.
+    CsrfMissing,
+    /// The token is that of another session, or of none.
+    CsrfWrong,
     /// The session store cannot answer.
     SessionUnknown,
     /// The backend's commands were refused.
@@ -39,6 +45,7 @@ impl Failure {
             Self::BadRequest(status) | Self::SessionMissing(status) => status,
             Self::Flood => 429,
             Self::SessionEnded => 401,
+            Self::CsrfOrigin | Self::CsrfMissing | Self::CsrfWrong => 403,
             Self::SessionUnknown => 503,
             Self::BatchRefused | Self::UnaskedUpgrade => 502,
             Self::ConditionFailed => 409,
@@ -54,6 +61,9 @@ impl Failure {
             Self::SessionMissing(_) => "session_missing",
             Self::Flood => "too_many_sessions",
             Self::SessionEnded => "session_ended",
+            Self::CsrfOrigin => "csrf_origin",
+            Self::CsrfMissing => "csrf_missing",
+            Self::CsrfWrong => "csrf_wrong",
             Self::SessionUnknown => "session_unknown",
             Self::BatchRefused => "batch_refused",
             Self::ConditionFailed => "condition_failed",
@@ -156,7 +166,8 @@ fn reason(status: u16) -> &'static str {
 /// One page for all faults of a status: it tells a visitor what to do and an attacker nothing (LG4).
 fn built_in(status: u16) -> String {
     let advice = match status {
-        401 | 403 => "Please log in first.",
+        401 => "Please log in first.",
+        403 => "This was refused. Please go back, reload the page, log in if you are asked to, and try again.",
         404 => "There is nothing at this address.",
         409 => "Somebody else changed this in the meantime. Please go back, reload and try again.",
         413 | 414 | 431 => "The request is too large.",

@@ -30,6 +30,15 @@ pub(super) const OMISSIONS_LEN: usize = 256;
 /// What that list costs as a line, under any prefix of ordinary length.
 const OMISSIONS_COST: usize = OMISSIONS_LEN + 32;
 
+/// Header fields that are sent whatever the budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Owed {
+    /// How many.
+    pub fields: usize,
+    /// Their bytes.
+    pub bytes: usize,
+}
+
 /// State, version and clocks of a policy: they are sent whatever the budget.
 const OWED_FIELDS: usize = 4;
 const OWED_COST: usize = 192;
@@ -43,6 +52,12 @@ impl Allowance {
         let fields = budget.fields.saturating_sub(policies + others * OWED_FIELDS);
         let bytes = budget.total.saturating_sub(policies * OMISSIONS_COST + others * OWED_COST);
         Self { budget, fields, bytes }
+    }
+
+    /// Sets aside what a later policy of the route is owed beyond state, version and clocks.
+    pub const fn owe(&mut self, owed: Owed) {
+        self.fields = self.fields.saturating_sub(owed.fields);
+        self.bytes = self.bytes.saturating_sub(owed.bytes);
     }
 
     /// The largest value of one key.

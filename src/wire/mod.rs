@@ -4,6 +4,7 @@
 
 pub mod budget;
 pub mod dialect;
+pub mod form;
 pub mod grammar;
 pub mod options;
 pub mod profile;
@@ -12,7 +13,7 @@ pub mod response;
 mod speech;
 mod verbs;
 
-pub use budget::{Allowance, Budget};
+pub use budget::{Allowance, Budget, Owed};
 pub use options::{Alias, Capture, Charset, Dialect, Forward, HeaderOptions, Prefix, PrefixProblem};
 pub use profile::{PROFILES, Profile};
 

@@ -173,6 +173,8 @@ pub struct HeaderOptions {
     pub capture: Vec<Capture>,
     /// Send `Idle-Left` and `Absolute-Left`.
     pub clocks: bool,
+    /// Send `Csrf`.
+    pub csrf: bool,
     /// The keys that matter most when the budget is short, most important first.
     pub priority: Vec<Name>,
 }
@@ -189,6 +191,7 @@ impl HeaderOptions {
             expose: Vec::new(),
             capture: Vec::new(),
             clocks: false,
+            csrf: false,
             priority: Vec::new(),
         }
     }

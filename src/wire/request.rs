@@ -1,6 +1,6 @@
 //! A session to request headers, within what the backend takes.
 
-use super::budget::Allowance;
+use super::budget::{Allowance, LINE_COST, Owed};
 use super::dialect;
 use super::options::{Dialect, HeaderOptions};
 use super::speech::Speech;
@@ -22,6 +22,9 @@ pub struct Field {
 /// The headers to be injected into one request.
 pub type Fields = SmallVec<[Field; 6]>;
 
+/// The length of the token of a session's forms.
+pub const CSRF_LEN: usize = 32;
+
 /// A live session as the backend is to see it.
 #[derive(Clone, Copy, Debug)]
 pub struct Live<'v, 's> {
@@ -31,6 +34,8 @@ pub struct Live<'v, 's> {
     pub deadline: Timestamp,
     /// When it ends in any case.
     pub absolute_deadline: Timestamp,
+    /// The token of its forms, where the backend is to be told.
+    pub csrf: Option<[u8; CSRF_LEN]>,
 }
 
 /// What the backend was shown and may be consumed by its answer.
@@ -56,6 +61,7 @@ pub struct Voice {
     pub(super) omitted: Bytes,
     pub(super) idle_left: Bytes,
     pub(super) absolute_left: Bytes,
+    pub(super) csrf: Bytes,
 }
 
 impl Voice {
@@ -78,6 +84,7 @@ impl Voice {
             omitted: name("Omitted"),
             idle_left: name("Idle-Left"),
             absolute_left: name("Absolute-Left"),
+            csrf: name("Csrf"),
             options,
         }
     }
@@ -86,6 +93,16 @@ impl Voice {
     #[must_use]
     pub const fn options(&self) -> &HeaderOptions {
         &self.options
+    }
+
+    /// What this policy is owed in any case beyond state, version and clocks.
+    #[must_use]
+    pub fn owed(&self) -> Owed {
+        if self.options.csrf {
+            Owed { fields: 1, bytes: self.csrf.len() + CSRF_LEN + LINE_COST }
+        } else {
+            Owed::default()
+        }
     }
 
     /// Writes the headers of one session; `read` are the keys that the route may see.
@@ -115,7 +132,7 @@ impl Voice {
 mod tests {
     use super::*;
     use crate::session::{Flash, Lineage, Name, Owner, Record, Refusal, Value, encode};
-    use crate::wire::budget::{Budget, LINE_COST};
+    use crate::wire::budget::Budget;
     use crate::wire::{Alias, Forward, Prefix};
     use http::HeaderName;
     use std::time::Duration;
@@ -138,8 +155,9 @@ mod tests {
     fn speak(record: &Record, options: HeaderOptions, budget: Budget, read: &Keys) -> Vec<String> {
         let bytes = encode(record);
         let view = View::parse(&bytes).unwrap();
-        let live =
-            Live { view: &view, deadline: NOW.after(Duration::from_secs(60)), absolute_deadline: Timestamp::NEVER };
+        let (deadline, absolute_deadline) = (NOW.after(Duration::from_secs(60)), Timestamp::NEVER);
+        let csrf = options.csrf.then_some([b'c'; CSRF_LEN]);
+        let live = Live { view: &view, deadline, absolute_deadline, csrf };
         let (mut fields, mut allowance) = (Fields::new(), Allowance::new(budget, 1));
         Voice::new(options).speak(&mut fields, &mut allowance, State::Live, Some(live), read, NOW).unwrap();
         let total: usize = fields.iter().map(|field| field.name.len() + field.value.len() + LINE_COST).sum();
@@ -224,6 +242,16 @@ mod tests {
     }
 
     #[test]
+    fn the_token_of_forms_is_told_where_the_policy_says_so() {
+        let told = |csrf| {
+            let lines = speak(&record(&[]), HeaderOptions { csrf, ..options() }, WIDE, &Keys::All);
+            lines.into_iter().find(|line| line.contains("Csrf"))
+        };
+        assert_eq!(told(true).as_deref(), Some("X-Session-Csrf: cccccccccccccccccccccccccccccccc"));
+        assert_eq!(told(false), None);
+    }
+
+    #[test]
     fn the_json_dialect_packs_an_object() {
         let mut record = record(&[("user", "ada")]);
         record.values.insert(name("n"), Value { text: "4".into(), json: true, deadline: None });
@@ -250,7 +278,7 @@ mod tests {
         let pairs: Vec<(&str, &str)> = pairs.iter().map(|(key, text)| (key.as_str(), text.as_str())).collect();
         for profile in crate::wire::PROFILES {
             for forward in [Forward::Data, Forward::Each, Forward::Both] {
-                speak(&record(&pairs), HeaderOptions { forward, ..options() }, profile.budget, &Keys::All);
+                speak(&record(&pairs), HeaderOptions { forward, csrf: true, ..options() }, profile.budget, &Keys::All);
             }
         }
     }

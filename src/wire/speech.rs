@@ -52,6 +52,9 @@ impl<'s> Speech<'_, 's> {
             self.put(&voice.idle_left, HeaderValue::from(now.until(live.deadline).as_secs()));
             self.put(&voice.absolute_left, HeaderValue::from(now.until(live.absolute_deadline).as_secs()));
         }
+        if let Some(token) = live.csrf.and_then(|token| HeaderValue::from_bytes(&token).ok()) {
+            self.put(&voice.csrf, token);
+        }
         Ok(Told { flashes: self.messages(view)?, refusal })
     }
 

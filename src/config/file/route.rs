@@ -1,7 +1,7 @@
 //! `[[routes]]` as it is written.
 
 use super::super::given::{At, Given, Named, OneOrMany, Section, Short, Shorthand};
-use super::super::word::{Access, Choice};
+use super::super::word::{Access, Choice, Csrf};
 use crate::manager::OnOutage;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -32,6 +32,9 @@ pub struct Route {
     pub on_missing: Given<Section<OnMissing>>,
     /// What a visitor whose session's store cannot answer gets on this route; without it what `[failure]` says.
     pub store_unavailable: Given<Choice<OnOutage>>,
+    /// `enforce`: a request that may change something and comes with a session must bring the token of its forms, and
+    /// none may come from another site.
+    pub csrf: Given<Choice<Csrf>>,
     /// Whether a request extends the sessions; `false` for polling.
     pub touch: Given<bool>,
     /// Whether WebSockets, event streams and long polls end when a session of theirs does.

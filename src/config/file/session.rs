@@ -123,6 +123,8 @@ pub struct Headers {
     pub capture: Named<At<String>>,
     /// Send how long the session has left.
     pub clocks: Given<bool>,
+    /// Send a token for the forms of the session, which no other site can know.
+    pub csrf: Given<bool>,
     /// The keys that matter most when there is no room for all, most important first.
     pub priority: Vec<At<String>>,
 }

@@ -35,7 +35,7 @@ const FRAMING: [&str; 21] = [
 ];
 
 /// Headers with a meaning of their own: they would be taken away from every request and every answer.
-const MEANING: [&str; 30] = [
+const MEANING: [&str; 31] = [
     "Accept",
     "Accept-Charset",
     "Accept-Encoding",
@@ -66,6 +66,7 @@ const MEANING: [&str; 30] = [
     "Strict-Transport-Security",
     "User-Agent",
     "Vary",
+    "X-CSRF-Token",
 ];
 
 pub(super) fn headers(written: &Headers, to: &mut Resolver<'_>) -> Option<HeaderOptions> {
@@ -82,6 +83,7 @@ pub(super) fn headers(written: &Headers, to: &mut Resolver<'_>) -> Option<Header
         expose,
         capture,
         clocks: written.clocks.or(false),
+        csrf: written.csrf.or(false),
         priority,
     })
 }

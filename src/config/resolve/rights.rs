@@ -1,10 +1,11 @@
 //! `sessions` and `require` of a route: which policies it uses, and what it may do with them.
 
+use super::super::Policy;
 use super::super::file::{File, Route, SessionUse as Use};
 use super::super::given::{At, Given, Short};
 use super::super::nearest::suggestion;
 use super::super::problem::Problem;
-use super::super::word::Access;
+use super::super::word::{Access, Csrf};
 use super::{Resolver, headers};
 use crate::proxy::options::SessionUse;
 use crate::session::{Keys, Rights};
@@ -76,6 +77,29 @@ pub(super) fn require(
         let help = suggestion(&name.value, names, "name it in `sessions` of this route");
         let message = format!("`{}` is not one of the sessions of this route", name.value);
         to.report(Problem::error("route::require", message).at(name.span.clone()).help(help));
+    }
+    found
+}
+
+/// The index, within the sessions of the route, of the one whose token its forms carry, where the proxy looks after that:
+/// the one that must be live, or else the first that has a token.
+pub(super) fn csrf(
+    route: &Route,
+    sessions: Option<&[SessionUse]>,
+    require: Option<usize>,
+    policies: &[Option<Policy>],
+    to: &mut Resolver<'_>,
+) -> Option<usize> {
+    let written = route.csrf.at().filter(|written| written.value.0 == Csrf::Enforce)?;
+    let sessions = sessions?;
+    // Nothing can be said of a policy that could not be read.
+    let used: Option<Vec<&Policy>> = sessions.iter().map(|used| policies.get(used.policy)?.as_ref()).collect();
+    let has_token: Vec<bool> = used?.iter().map(|policy| policy.headers.csrf).collect();
+    let found = require.filter(|required| has_token[*required]).or(has_token.iter().position(|has| *has));
+    if found.is_none() {
+        let message = "`csrf = \"enforce\"` needs a token, and no session of this route has one";
+        let problem = Problem::error("route::csrf", message).at(written.span.clone());
+        to.report(problem.help("set `csrf = true` in the `headers` of a session of this route"));
     }
     found
 }

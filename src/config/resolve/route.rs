@@ -28,7 +28,7 @@ pub(super) fn routes(file: &File, policies: &[Option<Policy>], to: &mut Resolver
         .iter()
         .zip(matchers)
         .enumerate()
-        .map(|(index, (written, matcher))| one(name(index, written), written, matcher, file, &reserved, to))
+        .map(|(index, (written, matcher))| one(name(index, written), written, matcher, file, policies, &reserved, to))
         .collect();
     loops(file, &routes, to);
     unused(file, to);
@@ -45,6 +45,7 @@ fn one(
     written: &At<Section<Route>>,
     matcher: Option<Matcher>,
     file: &File,
+    policies: &[Option<Policy>],
     reserved: &Reserved,
     to: &mut Resolver<'_>,
 ) -> Option<RouteOptions> {
@@ -52,8 +53,10 @@ fn one(
     let upstream = upstream(route, &written.span, file, to);
     let sessions = rights::sessions(route, file, to);
     let require = rights::require(route, sessions.as_deref(), file, to);
+    let csrf = rights::csrf(route, sessions.as_deref(), require, policies, to);
     let options = RouteOptions {
         name,
+        csrf,
         strip_prefix: strip_prefix(route, matcher.as_ref(), to),
         on_missing: on_missing(route, to),
         on_outage: on_outage(route, file, to),
