@@ -156,11 +156,17 @@ fn the_effective_file_means_the_same_as_the_file() {
 #[test]
 fn secrets_are_never_shown() {
     let minimal = fs::read_to_string("conf/minimal.toml").unwrap();
+    let minimal =
+        minimal.replace("\"memory\"", &format!("\"memory\"\nheaders.proof_key = \"{}\"", KEY.replace('9', "6")));
     for (secret, shown) in [(KEY, "\"***\""), ("${env:GOOD_KEY}", "\"${env:GOOD_KEY}\"")] {
         let config = parse(&format!("{minimal}\n[[keys]]\nid = \"a\"\nsecret = \"{secret}\"\n"), "conf");
         let everything =
             [config.show(false), config.show(true), format!("{config:?}"), config.problems().to_string()].concat();
         assert!(everything.contains(shown) && !everything.contains(KEY), "{everything}");
+        assert!(
+            everything.contains("proof_key = \"***\"") && !everything.contains(&KEY.replace('9', "6")),
+            "{everything}"
+        );
     }
 }
 

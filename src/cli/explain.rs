@@ -9,10 +9,12 @@ use crate::codec::{Binding, csrf_token};
 use crate::config::Config;
 use crate::cookie::header::{Rest, split};
 use crate::manager::{Keep, OnOutage};
+use crate::proxy::options::RouteOptions;
 use crate::route::RouteTable;
 use crate::session::{Keys, State, View};
 use crate::wire::Allowance;
 use crate::wire::Reserved;
+use crate::wire::proof;
 use crate::wire::request::{Fields, Live, Voice};
 use http::{HeaderName, HeaderValue, Method, Uri};
 use std::process::ExitCode;
@@ -97,6 +99,11 @@ pub(super) fn explain(config: &Config, request: &Request) -> ExitCode {
         });
         let mut fields = Fields::new();
         let voice = Voice::new(policy.headers.clone());
+        if voice.needs_nonce()
+            && let Ok(nonce) = proof::nonce()
+        {
+            voice.number(&mut fields, &mut allowance, &nonce);
+        }
         let spoken = voice.speak(&mut fields, &mut allowance, state, live, &used.rights.read, SystemClock.now());
         if spoken.is_err() {
             println!("session    {}: the record cannot be read", options.name);
@@ -114,8 +121,17 @@ pub(super) fn explain(config: &Config, request: &Request) -> ExitCode {
                 String::from_utf8_lossy(field.value.as_bytes())
             );
         }
+        if policy.headers.proof_key.is_some() {
+            println!("send       {}Proof: made of the request and these headers as it is sent", policy.headers.prefix);
+        }
         println!("set        {} when the backend stores something", options.cookie.name());
     }
+    conditions(config, route, &request.method);
+    ExitCode::SUCCESS
+}
+
+/// What must hold for the request to reach the backend.
+fn conditions(config: &Config, route: &RouteOptions, method: &Method) {
     if route.on_outage != OnOutage::Error
         && let Some((_, meaning)) = picture::outage(config, route)
     {
@@ -123,7 +139,7 @@ pub(super) fn explain(config: &Config, request: &Request) -> ExitCode {
     }
     if let Some(session) = route.csrf {
         let policy = &config.policies[route.sessions[session].policy].options.name;
-        let meaning = match request.method {
+        let meaning = match *method {
             Method::GET | Method::HEAD | Method::OPTIONS => "not asked for: the method changes nothing",
             _ => "403 from another site, and with a live session without its token",
         };
@@ -133,7 +149,6 @@ pub(super) fn explain(config: &Config, request: &Request) -> ExitCode {
         let policy = &config.policies[route.sessions[session].policy].options.name;
         println!("require    a live session of `{policy}`, else {:?}", route.on_missing);
     }
-    ExitCode::SUCCESS
 }
 
 fn open(

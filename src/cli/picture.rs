@@ -75,6 +75,8 @@ pub fn json(config: &Config) -> Json {
             "secure": options.cookie.options().secure,
             "prefix": each.headers.prefix.as_str(),
             "csrf": each.headers.csrf,
+            "proof": each.headers.proof_key.is_some(),
+            "nonce": if each.headers.nonce { "required" } else { "off" },
             "idle_seconds": expiry.idle.as_secs(),
             "absolute_seconds": expiry.absolute.as_secs(),
         })
@@ -190,7 +192,14 @@ fn session(policy: &Policy) -> [String; 3] {
     let more =
         format!("cookie {}, headers {}, {idle} idle, {absolute} at most", options.cookie.name(), policy.headers.prefix);
     let cap = options.max_sessions_per_owner.map_or(String::new(), |cap| format!(", {} an owner", cap.limit));
-    [options.name.clone(), keep, more + &cap]
+    let headers = &policy.headers;
+    let extras = [
+        (headers.csrf, ", csrf token"),
+        (headers.proof_key.is_some(), ", proven requests"),
+        (headers.nonce, ", nonce required"),
+    ];
+    let extras: String = extras.into_iter().filter(|(is_on, _)| *is_on).map(|(_, words)| words).collect();
+    [options.name.clone(), keep, more + &cap + &extras]
 }
 
 fn store(store: &StoreOptions) -> [String; 3] {
@@ -274,5 +283,20 @@ mod tests {
         let words: Vec<Json> =
             json(&config)["routes"].as_array().unwrap().iter().map(|each| each["store_unavailable"].clone()).collect();
         assert_eq!(words, [Json::Null, "error".into(), "anonymous".into(), "cached".into()]);
+    }
+
+    #[test]
+    fn what_protects_a_session_is_shown_with_it() {
+        let text = "[listeners.web]\naddress = \"127.0.0.1:1\"\n[upstreams.app]\nservers = [\"http://127.0.0.1:2\"]\n\
+            [sessions.main]\nheaders = { csrf = true, nonce = \"required\", \
+            proof_key = \"9e127f00c45ae133880bd761f24da91670be053c92e857ad21f96b44d01f83ca\" }\n\
+            [[routes]]\nupstream = \"app\"\nsessions = [\"main\"]\nrequire = \"main\"\ncsrf = \"enforce\"\n";
+        let config = parse(text, "test.toml").unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(route(&config, &config.routes[0])[2], "→ app  with main (required) (csrf token)");
+        let shown = session(&config.policies[0])[2].clone();
+        assert!(shown.ends_with(", csrf token, proven requests, nonce required"), "{shown}");
+        let json = json(&config);
+        assert_eq!((&json["routes"][0]["csrf"], &json["sessions"][0]["csrf"]), (&"main".into(), &true.into()));
+        assert_eq!((&json["sessions"][0]["proof"], &json["sessions"][0]["nonce"]), (&true.into(), &"required".into()));
     }
 }

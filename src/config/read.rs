@@ -162,11 +162,12 @@ fn insert(
     }
 }
 
-/// `secret` of a key, a private key that stands in the file, and what should be the URL of a store and has no scheme.
+/// `secret` of a key, `proof_key`, a private key that stands in the file, and what should be the URL of a store and has no scheme.
 fn is_secret(path: &[Step], text: &str) -> bool {
     let is = |name: &str| matches!(path.last(), Some(Step::Key(key)) if key == name);
     let is_store = matches!(path.first(), Some(Step::Key(section)) if section == "stores");
     is("secret")
+        || is("proof_key")
         || (is("key") && text.contains("PRIVATE KEY"))
         || (is_store && text.contains('@') && !text.contains("://"))
 }

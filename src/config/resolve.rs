@@ -109,6 +109,7 @@ pub(super) fn resolve(
     let keys = key::keys(&file.keys, to);
     let stores = store::stores(file, &server.state_dir, to);
     let policies = policy::policies(file, &stores, to);
+    key::apart(file, &keys, to);
     let routes = route::routes(file, &policies, to);
     collisions::across(file, &policies, &routes, to);
     let proxy = proxy(file, to);

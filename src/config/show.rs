@@ -45,7 +45,10 @@ impl Config {
 fn mask(table: &mut Table) {
     for (name, value) in table.iter_mut() {
         match value {
-            Value::String(text) if !text.contains("${") && (name == "secret" || text.contains("PRIVATE KEY")) => {
+            Value::String(text)
+                if !text.contains("${")
+                    && (matches!(name.as_str(), "secret" | "proof_key") || text.contains("PRIVATE KEY")) =>
+            {
                 *text = MASK.into();
             }
             Value::Table(table) => mask(table),

@@ -140,6 +140,20 @@ impl Word for Csrf {
     const WORDS: &'static [(&'static str, Self)] = &[("off", Self::Off), ("enforce", Self::Enforce)];
 }
 
+/// `nonce` of a session policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Echo {
+    /// Answers need not repeat it.
+    #[default]
+    Off,
+    /// Answers without it are not obeyed.
+    Required,
+}
+
+impl Word for Echo {
+    const WORDS: &'static [(&'static str, Self)] = &[("off", Self::Off), ("required", Self::Required)];
+}
+
 /// `encoding` of an exposed key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Encoding {

@@ -3,7 +3,7 @@
 use super::access::{self, OutageLog};
 use super::admission::has_absolute_target;
 use super::caching::Personal;
-use super::context::{Exchange, Policy, Snapshot};
+use super::context::{Exchange, Policy, Portion, Snapshot};
 use super::options::{RouteOptions, SessionUse};
 use super::reply::Failure;
 use super::{Downstream, caching, forwarding, route};
@@ -13,9 +13,10 @@ use crate::manager::{CommitError, Consent, Consume, OnRefused, Permit, PolicyOpt
 use crate::route::strip_prefix;
 use crate::session::{Reading, Refusal, Refused, Shown, State, View};
 use crate::wire::Allowance;
+use crate::wire::proof::Proven;
 use crate::wire::request::{Fields, Live, Told};
 use crate::wire::response::Heard;
-use http::header::{CONTENT_TYPE, COOKIE, HeaderName, SET_COOKIE, VARY};
+use http::header::{CONTENT_TYPE, COOKIE, HOST, HeaderName, SET_COOKIE, VARY};
 use http::{HeaderValue, Method};
 use pingora::http::{RequestHeader, ResponseHeader};
 use smallvec::SmallVec;
@@ -27,15 +28,16 @@ pub(super) type HeardAll = SmallVec<[Result<Option<Box<Heard>>, Refused>; 1]>;
 pub(super) fn hear(snapshot: &Snapshot, exchange: &Exchange, response: &ResponseHeader) -> HeardAll {
     let failed = response.status.is_server_error();
     let sessions = &route(snapshot, exchange).sessions;
-    let hear = |policy: usize| {
+    let hear = |policy: usize, portion: &Portion| {
         let policy = &snapshot.policies[policy];
-        if failed && !policy.manager.options().apply_on_error_status {
+        let heard = if failed && !policy.manager.options().apply_on_error_status {
             policy.commands.read_failed(&response.headers)
         } else {
             policy.commands.read(&response.headers)
-        }
+        };
+        policy.commands.verify(heard, &response.headers, portion.nonce.as_ref())
     };
-    sessions.iter().map(|used| hear(used.policy)).collect()
+    sessions.iter().zip(&exchange.portions).map(|(used, portion)| hear(used.policy, portion)).collect()
 }
 
 /// What a look at an answer's fields told.
@@ -121,6 +123,30 @@ pub(super) fn tell(
     let csrf = policy.voice.options().csrf.then(|| policy.manager.csrf_token(&view.head));
     let live = Live { view: &view, deadline: snapshot.deadline, absolute_deadline, csrf };
     policy.voice.speak(inject, allowance, session.state(), Some(live), read, now).unwrap_or_default()
+}
+
+/// Proves to the backend that a request came through us, for each session whose policy has a key for that.
+pub(super) fn prove(
+    snapshot: &Snapshot,
+    exchange: &Exchange,
+    request: &mut RequestHeader,
+    now: Timestamp,
+) -> pingora::Result<()> {
+    let mut start = 0;
+    for (used, share) in route(snapshot, exchange).sessions.iter().zip(&exchange.portions) {
+        let own = &exchange.inject[start..share.end];
+        start = share.end;
+        let proven = Proven {
+            seconds: now.as_secs(),
+            method: request.method.as_str().as_bytes(),
+            host: request.headers.get(HOST).map_or(&b""[..], HeaderValue::as_bytes),
+            target: request.raw_path(),
+        };
+        if let Some(proof) = snapshot.policies[used.policy].voice.prove(proven, own) {
+            request.insert_header(proof.name, proof.value)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether an answer leaves every session as it is and owes the browser no cookie: the ordinary case.

@@ -12,6 +12,7 @@ use crate::route::RouteTable;
 use crate::wire::Reserved;
 use crate::wire::request::{Fields, Told, Voice};
 use crate::wire::response::Commands;
+use http::HeaderValue;
 use pingora::protocols::http::ServerSession;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -77,6 +78,15 @@ impl Drop for Entered {
     }
 }
 
+/// What one session adds to a request.
+#[derive(Debug)]
+pub struct Portion {
+    /// Where its headers end among those to be injected; they begin where those of the session before it end.
+    pub end: usize,
+    /// The nonce that was sent.
+    pub nonce: Option<HeaderValue>,
+}
+
 /// What a routed request carries from the request to the answer.
 #[derive(Debug)]
 pub struct Exchange {
@@ -88,6 +98,8 @@ pub struct Exchange {
     pub sessions: SmallVec<[Session; 1]>,
     /// What the backend was told about each.
     pub told: SmallVec<[Told; 1]>,
+    /// What of `inject` belongs to each, and the nonce that its answer may owe.
+    pub portions: SmallVec<[Portion; 1]>,
     /// The headers to inject, made once and used on every attempt.
     pub inject: Fields,
     /// `Cookie` without our own.
@@ -117,6 +129,7 @@ impl Exchange {
             cut_target: None,
             sessions: SmallVec::new(),
             told: SmallVec::new(),
+            portions: SmallVec::new(),
             inject: Fields::new(),
             cookies,
             continued: false,

@@ -4,7 +4,7 @@
 //! early_request_filter       time limits; the header section is complete
 //! request_filter             refuse what no backend may see · route · sessions · what to inject · require · csrf
 //! upstream_peer              whose turn it is
-//! upstream_request_filter    STRIP · cut our cookie · announce the client · INJECT            may run again on a retry
+//! upstream_request_filter    STRIP · cut our cookie · announce the client · INJECT · prove    may run again on a retry
 //!    ... backend ...
 //! upstream_response_filter   read the batches · STRIP · (1xx? stop) · COMMIT             durable before the head leaves
 //! response_filter            Set-Cookie · the operator's edits
@@ -36,12 +36,12 @@ mod visitor;
 
 use crate::clock::Clock;
 use crate::cookie::header::{Rest, split};
-use crate::wire::Allowance;
+use crate::wire::{Allowance, proof};
 use admission::Survey;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use context::{Context, Exchange, InFlight, Snapshot};
+use context::{Context, Exchange, InFlight, Portion, Snapshot};
 use forwarding::Client;
 use http::header::{COOKIE, EXPECT, HOST, SET_COOKIE, TRANSFER_ENCODING};
 use http::{HeaderMap, Version};
@@ -51,7 +51,7 @@ use pingora::modules::http::HttpModules;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session as Downstream};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{BError, Error, ErrorType, Result};
+use pingora::{BError, Error, ErrorType, OrErr as _, Result};
 use reply::Failure;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -134,8 +134,14 @@ impl Proxy {
             let policy = &snapshot.policies[used.policy];
             let session = visitor.session(policy, used.policy, route.require == Some(index)).await;
             let session = session.map_err(|failure| ctx.fail(failure))?;
+            let nonce = policy.voice.needs_nonce().then(proof::nonce).transpose();
+            let nonce = nonce.or_err(ErrorType::InternalError, "numbering a request")?;
+            if let Some(nonce) = &nonce {
+                policy.voice.number(&mut exchange.inject, &mut allowance, nonce);
+            }
             let told = answer::tell(policy, &session, used, &mut exchange.inject, &mut allowance, now);
             exchange.told.push(told);
+            exchange.portions.push(Portion { end: exchange.inject.len(), nonce });
             exchange.sessions.push(session);
         }
         Ok(exchange)
@@ -295,7 +301,7 @@ impl ProxyHttp for Proxy {
         for field in &exchange.inject {
             request.insert_header(field.name.clone(), field.value.clone())?; // HI3: after `Connection` was processed
         }
-        Ok(())
+        answer::prove(&ctx.snapshot, exchange, request, self.clock.now()) // HI9: last, over what the backend gets
     }
 
     async fn request_body_filter(

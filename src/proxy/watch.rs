@@ -1,6 +1,6 @@
 //! Looks after exchanges that last: WebSockets, event streams, long polls end when their session does, on any node.
 //!
-//! A session is looked up at most once in [`INTERVAL`], whatever the number of exchanges that it has, and only once one
+//! A session is looked up at most once a second, whatever the number of exchanges that it has, and only once one
 //! of them has lasted that long. A store that cannot answer ends nothing.
 
 use super::context::Snapshot;

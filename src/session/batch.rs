@@ -22,11 +22,13 @@ pub enum Refusal {
     Rights,
     /// An `X-Session-If` that does not hold.
     Condition,
+    /// The nonce of the request is missing from its answer.
+    Nonce,
 }
 
 impl Refusal {
-    const ALL: [Self; 7] =
-        [Self::Escape, Self::Key, Self::Charset, Self::Limit, Self::Type, Self::Rights, Self::Condition];
+    const ALL: [Self; 8] =
+        [Self::Escape, Self::Key, Self::Charset, Self::Limit, Self::Type, Self::Rights, Self::Condition, Self::Nonce];
 
     /// The word of the protocol.
     #[must_use]
@@ -39,6 +41,7 @@ impl Refusal {
             Self::Type => "type",
             Self::Rights => "rights",
             Self::Condition => "condition",
+            Self::Nonce => "nonce",
         }
     }
 

@@ -8,6 +8,7 @@ pub mod form;
 pub mod grammar;
 pub mod options;
 pub mod profile;
+pub mod proof;
 pub mod request;
 pub mod response;
 mod speech;

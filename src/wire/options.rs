@@ -1,6 +1,7 @@
 //! How one session policy speaks: `[sessions.<name>.headers]`, resolved.
 
 use super::fold;
+use crate::secret::Secret;
 use crate::session::Name;
 use http::HeaderName;
 use std::fmt;
@@ -175,6 +176,10 @@ pub struct HeaderOptions {
     pub clocks: bool,
     /// Send `Csrf`.
     pub csrf: bool,
+    /// Send `Nonce` and `Proof`, made with this key.
+    pub proof_key: Option<Secret<String>>,
+    /// Send `Nonce`, and obey an answer only with the same `Nonce`.
+    pub nonce: bool,
     /// The keys that matter most when the budget is short, most important first.
     pub priority: Vec<Name>,
 }
@@ -192,6 +197,8 @@ impl HeaderOptions {
             capture: Vec::new(),
             clocks: false,
             csrf: false,
+            proof_key: None,
+            nonce: false,
             priority: Vec::new(),
         }
     }

@@ -3,6 +3,7 @@
 use super::budget::{Allowance, LINE_COST, Owed};
 use super::dialect;
 use super::options::{Dialect, HeaderOptions};
+use super::proof::{NONCE_LEN, PROOF_LEN, ProofKey, Proven};
 use super::speech::Speech;
 use crate::clock::Timestamp;
 use crate::session::{Keys, State, Unreadable, View};
@@ -62,6 +63,9 @@ pub struct Voice {
     pub(super) idle_left: Bytes,
     pub(super) absolute_left: Bytes,
     pub(super) csrf: Bytes,
+    nonce: Bytes,
+    proof: Bytes,
+    proof_key: Option<ProofKey>,
 }
 
 impl Voice {
@@ -85,6 +89,9 @@ impl Voice {
             idle_left: name("Idle-Left"),
             absolute_left: name("Absolute-Left"),
             csrf: name("Csrf"),
+            nonce: name("Nonce"),
+            proof: name("Proof"),
+            proof_key: options.proof_key.as_ref().map(ProofKey::new),
             options,
         }
     }
@@ -98,11 +105,38 @@ impl Voice {
     /// What this policy is owed in any case beyond state, version and clocks.
     #[must_use]
     pub fn owed(&self) -> Owed {
-        if self.options.csrf {
-            Owed { fields: 1, bytes: self.csrf.len() + CSRF_LEN + LINE_COST }
-        } else {
-            Owed::default()
+        let lines = [
+            (self.options.csrf, &self.csrf, CSRF_LEN),
+            (self.needs_nonce(), &self.nonce, NONCE_LEN),
+            (self.proof_key.is_some(), &self.proof, PROOF_LEN),
+        ];
+        let sent = lines.into_iter().filter(|(is_sent, ..)| *is_sent);
+        sent.fold(Owed::default(), |owed, (_, name, value)| Owed {
+            fields: owed.fields + 1,
+            bytes: owed.bytes + name.len() + value + LINE_COST,
+        })
+    }
+
+    /// Whether each request has a nonce of its own.
+    #[must_use]
+    pub fn needs_nonce(&self) -> bool {
+        self.options.nonce || self.proof_key.is_some()
+    }
+
+    /// Writes the nonce of a request, before anything else of the policy; room is kept for the proof, which comes last.
+    pub fn number(&self, fields: &mut Fields, allowance: &mut Allowance, nonce: &HeaderValue) {
+        allowance.spend(self.nonce.len(), nonce.len());
+        fields.push(Field { name: self.nonce.clone(), value: nonce.clone() });
+        if self.proof_key.is_some() {
+            allowance.spend(self.proof.len(), PROOF_LEN);
         }
+    }
+
+    /// The proof of a request that is about to be sent with these headers of the policy, where it has a key for that.
+    #[must_use]
+    pub fn prove(&self, request: Proven<'_>, fields: &[Field]) -> Option<Field> {
+        let value = self.proof_key.as_ref()?.prove(request, fields)?;
+        Some(Field { name: self.proof.clone(), value })
     }
 
     /// Writes the headers of one session; `read` are the keys that the route may see.
@@ -131,6 +165,7 @@ impl Voice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::Secret;
     use crate::session::{Flash, Lineage, Name, Owner, Record, Refusal, Value, encode};
     use crate::wire::budget::Budget;
     use crate::wire::{Alias, Forward, Prefix};
@@ -159,7 +194,13 @@ mod tests {
         let csrf = options.csrf.then_some([b'c'; CSRF_LEN]);
         let live = Live { view: &view, deadline, absolute_deadline, csrf };
         let (mut fields, mut allowance) = (Fields::new(), Allowance::new(budget, 1));
-        Voice::new(options).speak(&mut fields, &mut allowance, State::Live, Some(live), read, NOW).unwrap();
+        let voice = Voice::new(options);
+        if voice.needs_nonce() {
+            voice.number(&mut fields, &mut allowance, &HeaderValue::from_static("0123456789abcdef0123456789abcdef"));
+        }
+        voice.speak(&mut fields, &mut allowance, State::Live, Some(live), read, NOW).unwrap();
+        let request = Proven { seconds: NOW.as_secs(), method: b"GET", host: b"", target: b"/" };
+        fields.extend(voice.prove(request, &fields));
         let total: usize = fields.iter().map(|field| field.name.len() + field.value.len() + LINE_COST).sum();
         assert!(total <= budget.total, "{total} bytes of {}", budget.total);
         let text = |bytes: &[u8]| std::str::from_utf8(bytes).unwrap().to_owned();
@@ -278,7 +319,9 @@ mod tests {
         let pairs: Vec<(&str, &str)> = pairs.iter().map(|(key, text)| (key.as_str(), text.as_str())).collect();
         for profile in crate::wire::PROFILES {
             for forward in [Forward::Data, Forward::Each, Forward::Both] {
-                speak(&record(&pairs), HeaderOptions { forward, csrf: true, ..options() }, profile.budget, &Keys::All);
+                let proof_key = Some(Secret::new(String::from("0123456789abcdef0123456789abcdef")));
+                let options = HeaderOptions { forward, csrf: true, proof_key, ..options() };
+                speak(&record(&pairs), options, profile.budget, &Keys::All);
             }
         }
     }

@@ -4,7 +4,7 @@ use super::options::{Capture, Charset, Dialect, HeaderOptions};
 use super::verbs::{add_levels, attribute, destroy, expire, json_pairs, not, one, seconds};
 use super::{dialect, grammar};
 use crate::session::{Batch, Condition, Name, NewFlash, Owner, Refusal, Refused, SetTo, Value};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// All commands of one response together; a session holds 64 KiB at most.
 const MAX_COMMAND_BYTES: usize = 128 * 1024;
@@ -18,6 +18,13 @@ pub struct Commands {
     charset: Charset,
     capture: Vec<Capture>,
     replace: Option<HeaderName>,
+    /// The name of the nonce, where an answer that speaks must repeat that of its request.
+    nonce: Option<HeaderName>,
+}
+
+/// A name under the prefix of a policy.
+fn prefixed(options: &HeaderOptions, verb: &str) -> Option<HeaderName> {
+    HeaderName::from_bytes([options.prefix.as_str(), verb].concat().as_bytes()).ok()
 }
 
 /// What a response asks of one session.
@@ -44,7 +51,30 @@ impl Commands {
             replace: mod_session
                 .then(|| HeaderName::from_bytes(dialect::MOD_SESSION_REPLACE.as_bytes()).ok())
                 .flatten(),
+            nonce: options.nonce.then(|| prefixed(options, "Nonce")).flatten(),
         }
+    }
+
+    /// Refuses what was heard in an answer that does not repeat the nonce of its request, where it must: such an answer
+    /// was made by somebody who has not read the request, or for another one.
+    ///
+    /// # Errors
+    /// [`Refusal::Nonce`], whatever else was wrong; else what was heard.
+    pub fn verify(
+        &self,
+        heard: Result<Option<Box<Heard>>, Refused>,
+        headers: &HeaderMap,
+        nonce: Option<&HeaderValue>,
+    ) -> Result<Option<Box<Heard>>, Refused> {
+        let Some(name) = &self.nonce else { return heard };
+        if !heard.as_ref().map_or(true, |heard| heard.as_ref().is_some_and(|heard| heard.spoke)) {
+            return heard;
+        }
+        let mut echoes = headers.get_all(name).iter().flat_map(|line| grammar::items(line.as_bytes())).peekable();
+        if echoes.peek().is_some() && echoes.all(|echo| nonce.is_some_and(|nonce| nonce.as_bytes() == echo)) {
+            return heard;
+        }
+        Err(Refused::new(Refusal::Nonce, "the commands came without the nonce of their request"))
     }
 
     /// Reads the commands of a final response; `None` when it has no name of ours.
@@ -81,8 +111,8 @@ impl Commands {
         let mut bytes = 0;
         for (name, value) in headers {
             if let Some(verb) = name.as_str().strip_prefix(&*self.prefix) {
-                if !counts(verb) {
-                    continue;
+                if !counts(verb) || verb == "nonce" {
+                    continue; // the nonce is no command: `verify` reads it
                 }
                 bytes += value.len();
                 if bytes > MAX_COMMAND_BYTES {
@@ -265,7 +295,6 @@ mod tests {
     use super::*;
     use crate::session::{CookieWish, ExpireWish, Levels, Scope};
     use crate::wire::Prefix;
-    use http::HeaderValue;
     use std::time::Duration;
 
     fn read_as(dialect: Dialect, lines: &[(&str, &str)]) -> Result<Heard, Refusal> {
@@ -431,6 +460,43 @@ mod tests {
         assert_eq!(heard.batch.changes.set.get("a"), Some(&SetTo::Value(Value::text("1"))));
         assert_eq!(heard.batch.changes.unset, [name("b")].into());
         assert!(!read_as(Dialect::Form, &[("X-Replace-Session", "a=1")]).unwrap().spoke);
+    }
+
+    #[test]
+    fn an_answer_that_speaks_repeats_the_nonce_where_it_must() {
+        let told = HeaderValue::from_static("abc");
+        let verified = |demanded: bool, lines: &[(&'static str, &'static str)]| {
+            let commands = Commands::new(&HeaderOptions { nonce: demanded, ..HeaderOptions::new(Prefix::default()) });
+            let lines =
+                lines.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(name, value);
+            }
+            let heard = commands.verify(commands.read(&headers), &headers, Some(&told));
+            heard.map(|heard| heard.is_some_and(|heard| heard.spoke)).map_err(|refused| refused.reason)
+        };
+        let (set, right, wrong) = (("x-session-set", "a=1"), ("x-session-nonce", "abc"), ("x-session-nonce", "abd"));
+        let bad = ("x-session-set", "a=%");
+        for (expected, lines) in [
+            (Ok(true), &[set, right][..]),
+            (Ok(true), &[set, right, right]),
+            (Ok(true), &[set, ("x-session-nonce", "abc, abc")]),
+            (Ok(false), &[]),
+            (Ok(false), &[right]),
+            (Ok(false), &[wrong]),
+            (Ok(false), &[("x-session-state", "live")]),
+            (Err(Refusal::Nonce), &[set]),
+            (Err(Refusal::Nonce), &[set, wrong]),
+            (Err(Refusal::Nonce), &[set, right, wrong]),
+            (Err(Refusal::Nonce), &[set, ("x-session-nonce", "")]),
+            (Err(Refusal::Nonce), &[bad]),
+            (Err(Refusal::Escape), &[bad, right]),
+        ] {
+            assert_eq!(verified(true, lines), expected, "{lines:?}");
+        }
+        assert_eq!(verified(false, &[set]), Ok(true));
+        assert_eq!(verified(false, &[set, wrong]), Ok(true), "nobody asked for it");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 // Commands must be given before the first byte of the body. Never put raw text into a header: Node throws at a euro
 // sign and sends an accent in whatever encoding the body has. Everything here is percent-encoded.
 'use strict';
+const crypto = require('crypto');
 
 // "a=1&b=two%20words" as pairs.
 function pairs(header) {
@@ -16,7 +17,9 @@ function pairs(header) {
 class Session {
   constructor(request, response) {
     const headers = request.headers;
+    this.request = request;
     this.response = response;
+    this.csrf = headers['x-session-csrf'] || '';                           // for a hidden field `csrf_token`
     this.data = Object.fromEntries(pairs(headers['x-session-data']));
     this.state = headers['x-session-state'] || 'none';                     // none, live, expired, invalid
     this.user = decodeURIComponent(headers['x-session-user'] || '');       // who logged in, or ''
@@ -24,7 +27,23 @@ class Session {
     this.flashes = pairs((headers['x-session-flashes'] || '').replace(/;[^&,]*/g, ''));
   }
 
+  // Whether this request came through the proxy, a minute ago at most. `key` is the text of `headers.proof_key`; headers
+  // under names of their own (`expose`) are named by the caller: ['x-remote-user'].
+  isProven(key, exposed = []) {
+    const { headers, method, originalUrl, url } = this.request;
+    const proof = /^t=(\d{1,12}),v1=([0-9a-f]{64})$/.exec(headers['x-session-proof'] || '');
+    if (!proof || Math.abs(Date.now() / 1000 - proof[1]) > 60) return false;
+    const isOurs = (name) => exposed.includes(name) || (name.startsWith('x-session-') && name !== 'x-session-proof');
+    const folded = (name) => name.toUpperCase().replace(/[^A-Z0-9]/g, '_');
+    const lines = Object.keys(headers).filter(isOurs).map((name) => `${folded(name)}:${headers[name]}`).sort();
+    const text = ['v1', proof[1], method, headers.host || '', originalUrl || url, ...lines].join('\n');
+    const own = crypto.createHmac('sha256', key).update(text, 'latin1').digest();
+    return crypto.timingSafeEqual(own, Buffer.from(proof[2], 'hex'));
+  }
+
   command(name, value) {
+    const nonce = this.request.headers['x-session-nonce'];
+    if (nonce) this.response.setHeader('X-Session-Nonce', nonce);           // this answer is to this request
     const header = `X-Session-${name}`;
     const before = this.response.getHeader(header);
     this.response.setHeader(header, before === undefined ? [value] : [].concat(before, value));

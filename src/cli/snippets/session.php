@@ -44,8 +44,37 @@ function cloakroom_flashes() {
     return cloakroom_pairs(preg_replace('/;[^&,]*/', '', cloakroom_header('FLASHES')));
 }
 
+// The token of this session's forms, for a hidden field `csrf_token`; '' where `headers.csrf` is off.
+function cloakroom_csrf() {
+    return cloakroom_header('CSRF');
+}
+
+// Whether this request came through the proxy, a minute ago at most. $key is the text of `headers.proof_key`; headers
+// under names of their own (`expose`) are named by the caller: array('HTTP_X_REMOTE_USER').
+function cloakroom_is_proven($key, $exposed = array()) {
+    $is_proof = preg_match('/^t=(\d{1,12}),v1=([0-9a-f]{64})$/D', cloakroom_header('PROOF'), $proof);
+    if (!$is_proof || abs(time() - $proof[1]) > 60) {
+        return false;
+    }
+    $lines = array();
+    foreach ($_SERVER as $name => $value) {
+        if (preg_match('/^HTTP_X_SESSION_(?!PROOF$)/D', $name) || in_array($name, $exposed, true)) {
+            $lines[] = substr($name, 5) . ":$value";
+        }
+    }
+    sort($lines, SORT_STRING);
+    $host = isset($_SERVER['HTTP_HOST']) ? $_SERVER['HTTP_HOST'] : '';
+    array_unshift($lines, 'v1', $proof[1], $_SERVER['REQUEST_METHOD'], $host, $_SERVER['REQUEST_URI']);
+    $own = hash_hmac('sha256', implode("\n", $lines), $key);
+    // Compared like this, the time it takes says nothing.
+    return hash_hmac('sha256', $own, $key) === hash_hmac('sha256', $proof[2], $key);
+}
+
 function cloakroom_command($name, $value) {
     header("X-Session-$name: $value", false);
+    if (cloakroom_header('NONCE') !== '') {
+        header('X-Session-Nonce: ' . cloakroom_header('NONCE'));    // this answer is to this request
+    }
 }
 
 function cloakroom_set($key, $value) {

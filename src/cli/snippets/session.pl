@@ -5,6 +5,7 @@
 use strict;
 use warnings;
 use utf8;
+use Digest::SHA qw(hmac_sha256_hex);
 
 # Bytes of a header as text, and text as what a header may carry.
 sub decoded {
@@ -40,6 +41,26 @@ sub session_flashes {
     return pairs($header);
 }
 
+# The token of this session's forms, for a hidden field `csrf_token`; '' where `headers.csrf` is off.
+sub session_csrf    { return $ENV{HTTP_X_SESSION_CSRF} // '' }
+
+# Whether this request came through the proxy, a minute ago at most. The first argument is the text of
+# `headers.proof_key`; headers under names of their own (`expose`) follow it: 'HTTP_X_REMOTE_USER'.
+sub is_proven {
+    my ($key, @exposed) = @_;
+    my ($time, $proof) = ($ENV{HTTP_X_SESSION_PROOF} // '') =~ /\At=(\d{1,12}),v1=([0-9a-f]{64})\z/ or return 0;
+    return 0 if abs(time - $time) > 60;
+    my @names = grep { my $name = $_; /\AHTTP_X_SESSION_(?!PROOF\z)/ || grep { $_ eq $name } @exposed } keys %ENV;
+    my @lines = sort map { substr($_, 5) . ":$ENV{$_}" } @names;
+    my @request = ('v1', $time, $ENV{REQUEST_METHOD}, $ENV{HTTP_HOST} // '', $ENV{REQUEST_URI});
+    my $own = hmac_sha256_hex(join("\n", @request, @lines), $key);
+    # Compared like this, the time it takes says nothing.
+    return hmac_sha256_hex($own, $key) eq hmac_sha256_hex($proof, $key) ? 1 : 0;
+}
+
+# To be printed with the commands where `headers.nonce` is required: this answer is to this request.
+sub session_nonce   { my $nonce = $ENV{HTTP_X_SESSION_NONCE} // ''; return $nonce && "X-Session-Nonce: $nonce\n" }
+
 # Commands, to be printed among the headers.
 sub session_set     { my ($key, $value) = @_; return "X-Session-Set: $key=" . encoded($value) . "\n" }
 sub session_add     { my ($key, $number) = @_; return "X-Session-Add: $key=" . int($number) . "\n" }
@@ -51,6 +72,7 @@ sub session_flash   { my ($level, $text) = @_; return "X-Session-Flash: $level="
 # ---- A page that uses it --------------------------------------------------------------------------------------------
 binmode STDOUT, ':encoding(UTF-8)';
 my %session = session_data();
+print session_nonce();
 print session_add('visits', 1);
 print session_set('seen', $session{name} // 'café € 100%');      # any text: it is encoded
 print session_flash('info', 'Welcome.') if session_state() eq 'none';

@@ -2,7 +2,10 @@
 
 Never put raw text into a header: WSGI servers refuse it, drop it, or answer 500. Everything here is percent-encoded.
 """
+import hashlib
+import hmac
 import re
+import time
 from urllib.parse import quote, unquote
 
 
@@ -16,7 +19,33 @@ class Session:
         self.user = unquote(get('HTTP_X_SESSION_USER', ''))          # who logged in, or ''
         # What follows a ";" are further fields of the message.
         self.flashes = self._pairs(re.sub(';[^&,]*', '', get('HTTP_X_SESSION_FLASHES', '')))
+        self.csrf = get('HTTP_X_SESSION_CSRF', '')                   # for a hidden field `csrf_token`
         self.headers = []
+        if get('HTTP_X_SESSION_NONCE'):                              # this answer is to this request
+            self._command('Nonce', get('HTTP_X_SESSION_NONCE'))
+        self._environ = environ
+
+    def is_proven(self, key, exposed=()):
+        """Whether this request came through the proxy, a minute ago at most.
+
+        `key` is the text of `headers.proof_key`; headers under names of their own (`expose`) are named by the caller:
+        ['HTTP_X_REMOTE_USER'].
+        """
+        environ = self._environ
+        proof = re.match(r't=(\d{1,12}),v1=([0-9a-f]{64})\Z', environ.get('HTTP_X_SESSION_PROOF', ''), re.ASCII)
+        if not proof or abs(time.time() - int(proof.group(1))) > 60:
+            return False
+        names = [name for name in environ if name in exposed or
+                 name.startswith('HTTP_X_SESSION_') and name != 'HTTP_X_SESSION_PROOF']
+        lines = sorted(name[5:] + ':' + environ[name] for name in names)
+        # As it came: uWSGI and mod_wsgi have it, and gunicorn. Elsewhere it is put together from what they decoded.
+        query = environ.get('QUERY_STRING') and '?' + environ['QUERY_STRING'] or ''
+        path = (environ.get('SCRIPT_NAME', '') + environ.get('PATH_INFO', '')).encode('latin-1')
+        target = environ.get('REQUEST_URI') or environ.get('RAW_URI') or quote(path) + query
+        request = ['v1', proof.group(1), environ['REQUEST_METHOD'], environ.get('HTTP_HOST', ''), target]
+        text = '\n'.join(request + lines).encode('latin-1')
+        own = hmac.new(key.encode(), text, hashlib.sha256).hexdigest()
+        return hmac.compare_digest(own, proof.group(2))
 
     @staticmethod
     def _pairs(header):

@@ -3,7 +3,7 @@
 use super::super::given::{At, Given, Named, Section, Short, Shorthand};
 use super::super::moment::Moment;
 use super::super::unit::{MaxAge, Period, Size};
-use super::super::word::{Choice, Encoding, Secure};
+use super::super::word::{Choice, Echo, Encoding, Secure};
 use crate::cookie::SameSite;
 use crate::manager::{Consume, OnRefused, WhenFull};
 use crate::wire::{Dialect, Forward};
@@ -125,6 +125,11 @@ pub struct Headers {
     pub clocks: Given<bool>,
     /// Send a token for the forms of the session, which no other site can know.
     pub csrf: Given<bool>,
+    /// A key that the backend has, too: each request proves with it that it came through the proxy. 32 bytes as
+    /// `cloakroom keygen` makes them, and none of `keys`.
+    pub proof_key: Given<String>,
+    /// `required`: an answer is obeyed only when it repeats the request's `X-Session-Nonce`.
+    pub nonce: Given<Choice<Echo>>,
     /// The keys that matter most when there is no room for all, most important first.
     pub priority: Vec<At<String>>,
 }

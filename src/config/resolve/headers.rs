@@ -3,8 +3,8 @@
 use super::super::file::{Exposure, Headers};
 use super::super::given::{At, Short};
 use super::super::problem::Problem;
-use super::super::word::Encoding;
-use super::Resolver;
+use super::super::word::{Echo, Encoding};
+use super::{Resolver, key};
 use crate::session::Name;
 use crate::wire::{Alias, Capture, Charset, HeaderOptions, Prefix, fold};
 use http::HeaderName;
@@ -84,6 +84,8 @@ pub(super) fn headers(written: &Headers, to: &mut Resolver<'_>) -> Option<Header
         capture,
         clocks: written.clocks.or(false),
         csrf: written.csrf.or(false),
+        proof_key: key::proof(&written.proof_key, to),
+        nonce: written.nonce.value() == Echo::Required,
         priority,
     })
 }

@@ -1,7 +1,7 @@
 //! `[[keys]]`: 32 random bytes each, which nobody else can read (LG7).
 
 use super::super::file::{File, Key};
-use super::super::given::{At, Section};
+use super::super::given::{At, Given, Section};
 use super::super::interpolate::Origin;
 use super::super::problem::Problem;
 use super::super::unit::Fault;
@@ -110,6 +110,30 @@ pub(super) fn shared(file: &File, stores: &[StoreOptions], to: &mut Resolver<'_>
         let help = "give every server that uses the store the same `[[keys]]`: `cloakroom keygen` prints one";
         Problem::warning("key::own", message).at(place).help(help)
     });
+}
+
+/// The key of proofs: both sides use its text as it stands, so that nobody has to agree on a notation.
+pub(super) fn proof(given: &Given<String>, to: &mut Resolver<'_>) -> Option<Secret<String>> {
+    let text = given.at()?;
+    readable(text, to);
+    if let Err(fault) = decode(&text.value) {
+        to.report(Problem::error("key::proof", fault.message).at(text.span.clone()).help(fault.remedy));
+        return None;
+    }
+    Some(Secret::new(text.value.trim().to_owned()))
+}
+
+/// A backend that has the key of the cookies can make sessions of its own.
+pub(super) fn apart(file: &File, keys: &[KeyOptions], to: &mut Resolver<'_>) {
+    for (_, session) in file.sessions.iter() {
+        let Some(text) = session.headers.proof_key.at() else { continue };
+        let Ok(secret) = decode(&text.value) else { continue };
+        if let Some(key) = keys.iter().find(|key| key.secret == secret) {
+            let message = format!("`proof_key` is key `{}`: a backend that has it could make sessions", key.id);
+            let problem = Problem::error("key::proof", message).at(text.span.clone());
+            to.report(problem.help("make another with `cloakroom keygen`, for the backend and nothing else"));
+        }
+    }
 }
 
 /// The bytes of a key. No message shows any of it.
