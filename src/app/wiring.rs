@@ -40,6 +40,7 @@ pub(super) fn snapshot(config: &Config, stores: &[Opened], ring: &Arc<KeyRing>) 
         targets: config.routes.clone(),
         upstreams: config.upstreams.iter().cloned().map(Upstream::new).collect::<Result<_, _>>()?,
         cookie_names: policies.iter().map(|policy| policy.manager.cookie_name().clone()).collect(),
+        ring: Arc::clone(ring),
         reserved: Reserved::new(config.policies.iter().map(|policy| &policy.headers)),
         creations: config.proxy.sessions_created_per_ip.map(Creations::new),
         options: config.proxy.clone(),

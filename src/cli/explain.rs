@@ -62,6 +62,9 @@ pub(super) fn explain(config: &Config, request: &Request) -> ExitCode {
         Rest::Line(line) => println!("cookie     ours is cut out, left is: {}", line.escape_ascii()),
     }
 
+    for rule in &route.cookies {
+        println!("cookies    {}", picture::cookie_rule(config, route, rule));
+    }
     let upstream = &config.upstreams[route.upstream];
     println!("upstream   {} (profile {})", upstream.name, upstream.profile.name);
     let mut allowance = Allowance::new(upstream.profile.budget, route.sessions.len());

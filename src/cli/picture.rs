@@ -1,9 +1,12 @@
 //! What a configuration means, on one screen: who listens, where requests go, and what is kept of sessions.
 
+use crate::codec::TokenMode;
 use crate::config::{Config, KeyOptions, Period, Policy, StoreKind, StoreOptions};
+use crate::cookie::{Hardening, SameSite};
 use crate::manager::{Keep, OnOutage, Protection};
 use crate::proxy::options::{
-    HostHeader, ListenerOptions, OnMissing, RouteOptions, ServerAddress, ServerOptions, SessionUse, UpstreamOptions,
+    CookieAction, CookieRule, HostHeader, ListenerOptions, OnMissing, RouteOptions, ServerAddress, ServerOptions,
+    SessionUse, UpstreamOptions,
 };
 use crate::session::Keys;
 use crate::store::redis::{Address, RedisUrl, Topology};
@@ -57,6 +60,7 @@ pub fn json(config: &Config) -> Json {
             "sessions": each.sessions.iter().map(|used| policy(config, used)).collect::<Vec<_>>(),
             "store_unavailable": outage(config, each).map(|(word, _)| word),
             "csrf": each.csrf.map(|session| policy(config, &each.sessions[session])),
+            "cookies": each.cookies.iter().map(|rule| cookie_rule_json(config, each, rule)).collect::<Vec<_>>(),
             "requires": each.require.map(|required| policy(config, &each.sessions[required])),
         })
     };
@@ -144,8 +148,49 @@ fn route(config: &Config, route: &RouteOptions) -> [String; 3] {
     // What everybody expects needs no words.
     let outage = outage(config, route).filter(|_| route.on_outage != OnOutage::Error);
     let outage = outage.map_or(String::new(), |(_, meaning)| format!("; {meaning}"));
-    let more = format!("{target}{with}{outage}");
+    let rules: Vec<String> = route.cookies.iter().map(|rule| cookie_rule(config, route, rule)).collect();
+    let cookies = if rules.is_empty() { String::new() } else { format!("; cookies: {}", rules.join(", ")) };
+    let more = format!("{target}{with}{cookies}{outage}");
     [route.name.clone(), route.matcher.to_string(), more]
+}
+
+/// What happens to cookies of the backend, in a few words.
+pub(super) fn cookie_rule(config: &Config, route: &RouteOptions, rule: &CookieRule) -> String {
+    let attributes = |hardening: &Hardening| {
+        let same_site = match hardening.same_site {
+            SameSite::Strict => "SameSite=Strict",
+            SameSite::Lax => "SameSite=Lax",
+            SameSite::None => "SameSite=None",
+        };
+        let set = [(hardening.secure, "Secure"), (hardening.http_only, "HttpOnly"), (true, same_site)];
+        set.iter().filter(|(is_set, _)| *is_set).map(|(_, attribute)| *attribute).collect::<Vec<_>>().join(" ")
+    };
+    let what = match &rule.action {
+        CookieAction::Pass => "as they are".into(),
+        CookieAction::Harden(hardening) => format!("with {}", attributes(hardening)),
+        CookieAction::Protect(TokenMode::Signed, hardening) => format!("signed, with {}", attributes(hardening)),
+        CookieAction::Protect(TokenMode::Sealed, hardening) => format!("encrypted, with {}", attributes(hardening)),
+        CookieAction::Hold(session) => format!("held in {}", policy(config, &route.sessions[*session])),
+        CookieAction::Drop => "dropped".into(),
+    };
+    format!("{} {what}", rule.names.as_str())
+}
+
+/// A rule for cookies, for programs.
+fn cookie_rule_json(config: &Config, route: &RouteOptions, rule: &CookieRule) -> Json {
+    let action = match &rule.action {
+        CookieAction::Pass => "pass",
+        CookieAction::Harden(_) => "harden",
+        CookieAction::Protect(TokenMode::Signed, _) => "sign",
+        CookieAction::Protect(TokenMode::Sealed, _) => "encrypt",
+        CookieAction::Hold(_) => "hold",
+        CookieAction::Drop => "drop",
+    };
+    let session = match rule.action {
+        CookieAction::Hold(session) => Some(policy(config, &route.sessions[session])),
+        _ => None,
+    };
+    json!({ "name": rule.names.as_str(), "action": action, "session": session })
 }
 
 /// What happens on a route while the store of a session cannot answer, as a word of the file and as half a sentence.
@@ -262,6 +307,23 @@ fn keys(keys: &[KeyOptions]) -> Vec<[String; 3]> {
 mod tests {
     use super::*;
     use crate::config::parse;
+
+    #[test]
+    fn a_route_shows_what_happens_to_the_cookies_of_its_backend() {
+        let text = "[listeners.web]\naddress = \"127.0.0.1:1\"\n[upstreams.app]\nservers = [\"http://127.0.0.1:2\"]\n\
+            [sessions.main]\n[[routes]]\nupstream = \"app\"\nsessions = [\"main\"]\n\
+            [[routes.cookies]]\nname = \"sid\"\naction = \"hold\"\n\
+            [[routes.cookies]]\nname = \"PHPSESSID\"\naction = \"harden\"\n\
+            [[routes.cookies]]\nname = \"ads_*\"\naction = \"drop\"\n\
+            [[routes.cookies]]\nname = \"user\"\naction = \"encrypt\"\nhttp_only = false\n\
+            [[routes.cookies]]\nname = \"*\"\naction = \"pass\"\n";
+        let config = parse(text, "test.toml").unwrap_or_else(|problems| panic!("{problems}"));
+        let expected = "→ app  with main; cookies: sid held in main, PHPSESSID with HttpOnly SameSite=Lax, ads_* dropped, \
+            user encrypted, with SameSite=Lax, * as they are";
+        assert_eq!(route(&config, &config.routes[0])[2], expected);
+        let first = json!({ "name": "sid", "action": "hold", "session": "main" });
+        assert_eq!(json(&config)["routes"][0]["cookies"][0], first);
+    }
 
     #[test]
     fn a_route_shows_how_far_it_goes_in_an_outage() {

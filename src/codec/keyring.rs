@@ -121,6 +121,15 @@ impl Binding {
         Self(parts.concat().into())
     }
 
+    /// The binding of a cookie of the backend; `scope` says whose.
+    #[must_use]
+    pub fn of_backend(cookie_name: &[u8], scope: &str) -> Self {
+        // No name of a policy's cookie is so long: what was sealed for a backend never passes for a session.
+        let length = (cookie_name.len() as u64).to_be_bytes();
+        let parts: [&[u8]; 4] = [&[0xff; 8], &length, cookie_name, scope.as_bytes()];
+        Self(parts.concat().into())
+    }
+
     pub(super) const fn as_bytes(&self) -> &[u8] {
         &self.0
     }

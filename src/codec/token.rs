@@ -1,4 +1,5 @@
-//! The cookie of a session that the browser keeps: the whole record, sealed or signed (decision 3 of the design).
+//! The cookie of a session that the browser keeps: the whole record, sealed or signed (decision 3 of the design). Values
+//! of a backend's own cookies travel in the same form, under bindings of their own.
 //!
 //! Version `2`, mode, key hint 2, then sealed: salt 24, ciphertext, tag 16; signed: body, HMAC-SHA-256 32. The body is the
 //! deadline as u64 and the record. Each sealed token has a key of its own, derived from the salt by HKDF, so the number of
@@ -215,8 +216,9 @@ mod tests {
     fn a_token_opens_under_its_own_name_only() {
         for mode in MODES {
             let text = seal(mode);
-            let other = Binding::new("cart", "main");
-            assert_eq!(open_token(&ring(&[1]), &other, mode, text.as_bytes()), Err(NotOurs));
+            for other in [Binding::new("cart", "main"), Binding::of_backend(b"session", "main")] {
+                assert_eq!(open_token(&ring(&[1]), &other, mode, text.as_bytes()), Err(NotOurs));
+            }
         }
     }
 

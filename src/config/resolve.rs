@@ -4,6 +4,7 @@
 
 mod collisions;
 mod cookie;
+mod cookie_rules;
 mod fallback;
 mod headers;
 mod keep;
@@ -108,9 +109,10 @@ pub(super) fn resolve(
     let upstreams = upstream::upstreams(&file.upstreams, to);
     let keys = key::keys(&file.keys, to);
     let stores = store::stores(file, &server.state_dir, to);
-    let policies = policy::policies(file, &stores, to);
+    let mut policies = policy::policies(file, &stores, to);
     key::apart(file, &keys, to);
     let routes = route::routes(file, &policies, to);
+    cookie_rules::mark(&mut policies, &routes);
     collisions::across(file, &policies, &routes, to);
     let proxy = proxy(file, to);
     let (stores, spare_stores) = store::sorted(stores, &policies);

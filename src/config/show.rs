@@ -132,6 +132,10 @@ fn fill(root: &mut Table, setting: &Setting, reference: &Table) {
         // `ladder` has written what holds for each route.
         ["routes", "store_unavailable"] => false,
         ["routes", "on_missing", _] => table.contains_key("require") && !table.contains_key("on_missing"),
+        // Attributes stand beside the actions that force them onto a cookie.
+        ["routes", "cookies", _] => table.get("action").map_or(table.contains_key("cookies"), |action| {
+            !["pass", "hold", "drop"].iter().any(|plain| action.as_str() == Some(plain))
+        }),
         _ => true,
     };
     put(root, &pattern, &setting.value, &fits);

@@ -112,6 +112,35 @@ impl Word for Secure {
     const TRUTHS: Option<(Self, Self)> = Some((Self::On, Self::Off));
 }
 
+/// `action` of a rule for cookies of the backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CookieDeed {
+    /// It stays as it is.
+    #[default]
+    Pass,
+    /// Attributes are forced onto it.
+    Harden,
+    /// The backend is given it only as the backend made it; anybody can read it.
+    Sign,
+    /// As `Sign`, and nobody else can read it.
+    Encrypt,
+    /// The visitor's session keeps it in the browser's place.
+    Hold,
+    /// It is removed both ways.
+    Drop,
+}
+
+impl Word for CookieDeed {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("pass", Self::Pass),
+        ("harden", Self::Harden),
+        ("sign", Self::Sign),
+        ("encrypt", Self::Encrypt),
+        ("hold", Self::Hold),
+        ("drop", Self::Drop),
+    ];
+}
+
 /// `access` of a route to a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Access {

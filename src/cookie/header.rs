@@ -1,6 +1,7 @@
 //! Our cookies in `Cookie`: found by octets, cut out, and every other byte left as it came (CP1, CP2, CP3, CP6).
 
 use super::CookieName;
+use super::set_cookie::trim;
 use smallvec::SmallVec;
 
 /// A cookie that bears one of our names.
@@ -81,13 +82,6 @@ fn find<'a>(pair: &'a [u8], names: &[CookieName]) -> Option<Found<'a>> {
         };
         Some(Found { name: index, chunk, value })
     })
-}
-
-fn trim(mut bytes: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
-        bytes = rest;
-    }
-    bytes
 }
 
 #[cfg(test)]

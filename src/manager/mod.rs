@@ -185,7 +185,8 @@ impl SessionManager {
                 let Some((id, freshness)) = presented.ticket(&self.ring, &self.binding) else {
                     return Ok(session(State::Invalid, Origin::Fresh, None));
                 };
-                Ok(match self.follow(&**store, *at_rest, Read::Copy, id.clone(), now).await? {
+                let read = if self.options.holds_cookies { Read::Newest } else { Read::Copy };
+                Ok(match self.follow(&**store, *at_rest, read, id.clone(), now).await? {
                     Newest::Live { id: newest, version, snapshot } => {
                         let aliased = newest != id;
                         session(State::Live, Origin::Stored { id: newest, version, freshness, aliased }, Some(snapshot))

@@ -93,6 +93,7 @@ impl SessionManager {
 /// The head of a record, when every byte of it can be read.
 pub(super) fn readable(bytes: &[u8]) -> Result<Head, Unreadable> {
     let view = View::parse(bytes)?;
+    view.held()?;
     view.flashes()?;
     Ok(view.head)
 }

@@ -111,6 +111,9 @@ pub struct PolicyOptions {
     pub max_sessions_per_owner: Option<OwnerCap>,
     /// What a session may grow to.
     pub limits: Limits,
+    /// A route keeps cookies of its backend in these sessions, which are then never shown from a copy: a backend that gets
+    /// an old cookie back may set another in place of the newest.
+    pub holds_cookies: bool,
     /// What `X-Session-Cookie` may choose from.
     pub choices: CookieChoices,
     /// What happens to the page when a batch was refused.

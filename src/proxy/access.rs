@@ -174,6 +174,29 @@ impl OutageLog {
     }
 }
 
+/// How often it is told that the same cookie was withheld.
+const COOKIE_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Which cookies of backends were withheld lately, by route and name.
+#[derive(Debug)]
+pub(super) struct CookieLog(Seldom<(String, String)>);
+
+impl Default for CookieLog {
+    fn default() -> Self {
+        Self(Seldom::new(COOKIE_LOG_INTERVAL))
+    }
+}
+
+impl CookieLog {
+    /// Tells that a cookie could not be protected, and so did not go to the browser.
+    pub(super) fn report(&self, route: &str, name: &[u8], reason: &str) {
+        let cookie: String = name.escape_ascii().take(128).map(char::from).collect();
+        if self.0.due((route.to_owned(), cookie.clone()), Instant::now()).is_some() {
+            tracing::warn!(target: "cloakroom::cookies", route, cookie, "a cookie of the backend was withheld: {reason}");
+        }
+    }
+}
+
 /// What lies behind an error, as the rest of its sentence.
 fn causes(error: &SessionError) -> String {
     let mut text = String::new();

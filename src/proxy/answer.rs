@@ -2,6 +2,7 @@
 
 use super::access::{self, OutageLog};
 use super::admission::has_absolute_target;
+use super::backend_cookies::Received;
 use super::caching::Personal;
 use super::context::{Exchange, Policy, Portion, Snapshot};
 use super::options::{RouteOptions, SessionUse};
@@ -38,6 +39,18 @@ pub(super) fn hear(snapshot: &Snapshot, exchange: &Exchange, response: &Response
         policy.commands.verify(heard, &response.headers, portion.nonce.as_ref())
     };
     sessions.iter().zip(&exchange.portions).map(|(used, portion)| hear(used.policy, portion)).collect()
+}
+
+/// Adds the cookies that sessions are to hold to what they were asked: a part of the same batch, refused with it.
+pub(super) fn hold(heard: &mut Option<HeardAll>, held: Received) {
+    let Some(heard) = heard else { return };
+    for (session, cookie) in held {
+        if let Some(Ok(asked)) = heard.get_mut(session) {
+            let asked = asked.get_or_insert_default();
+            asked.spoke = true;
+            asked.batch.held.push(cookie);
+        }
+    }
 }
 
 /// What a look at an answer's fields told.

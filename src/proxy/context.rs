@@ -5,6 +5,7 @@ use super::gate::Gated;
 use super::options::{ListenerOptions, ProxyOptions, RouteOptions};
 use super::reply::Failure;
 use super::upstream::Upstream;
+use crate::codec::KeyRing;
 use crate::cookie::CookieName;
 use crate::cookie::header::Rest;
 use crate::manager::{Creations, Event, Session, SessionManager, Whereabouts};
@@ -43,6 +44,8 @@ pub struct Snapshot {
     pub policies: Vec<Policy>,
     /// The cookie names of the policies, in the same order.
     pub cookie_names: Vec<CookieName>,
+    /// The operator's keys, for the cookies of backends.
+    pub ring: Arc<KeyRing>,
     /// Every header name that belongs to us.
     pub reserved: Reserved,
     /// How many sessions an address may begin, where that is limited.

@@ -6,7 +6,7 @@
 //! upstream_peer              whose turn it is
 //! upstream_request_filter    STRIP · cut our cookie · announce the client · INJECT · prove    may run again on a retry
 //!    ... backend ...
-//! upstream_response_filter   read the batches · STRIP · (1xx? stop) · COMMIT             durable before the head leaves
+//! upstream_response_filter   read the batches · STRIP · the backend's cookies · (1xx? stop) · COMMIT             durable before the head leaves
 //! response_filter            Set-Cookie · the operator's edits
 //! fail_to_proxy              our own page
 //! logging                    one line
@@ -28,6 +28,7 @@ pub mod watch;
 
 mod access;
 mod answer;
+mod backend_cookies;
 mod csrf;
 mod farewell;
 mod frames;
@@ -40,6 +41,7 @@ use crate::wire::{Allowance, proof};
 use admission::Survey;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use backend_cookies::Counter;
 use bytes::Bytes;
 use context::{Context, Exchange, InFlight, Portion, Snapshot};
 use forwarding::Client;
@@ -76,6 +78,7 @@ pub struct Proxy {
     spoof_log: access::SpoofLog,
     outages: access::OutageLog,
     csrf_log: access::CsrfLog,
+    withheld: access::CookieLog,
     /// Counts the connections that serve one request only.
     kept_apart: AtomicU64,
 }
@@ -91,6 +94,7 @@ impl Proxy {
             spoof_log: access::SpoofLog::default(),
             outages: access::OutageLog::default(),
             csrf_log: access::CsrfLog::default(),
+            withheld: access::CookieLog::default(),
             kept_apart: AtomicU64::new(1),
         }
     }
@@ -119,6 +123,11 @@ impl Proxy {
         let lines = request.headers.get_all(COOKIE).iter().map(http::HeaderValue::as_bytes);
         let cookies = split(lines, &snapshot.cookie_names);
         let mut exchange = Box::new(Exchange::new(target, cookies.rest));
+        if !route.cookies.is_empty() {
+            let rest = std::mem::replace(&mut exchange.cookies, Rest::Untouched);
+            let counter = Counter::new(&snapshot, target, self.clock.now());
+            exchange.cookies = counter.forwarded(request.headers.get(COOKIE), rest);
+        }
         exchange.cut_target = answer::cut_target(request, route).map_err(|failure| ctx.fail(failure))?;
         if route.sessions.is_empty() {
             return Ok(exchange);
@@ -143,6 +152,12 @@ impl Proxy {
             exchange.told.push(told);
             exchange.portions.push(Portion { end: exchange.inject.len(), nonce });
             exchange.sessions.push(session);
+        }
+        if route.holds_cookies() {
+            let rest = std::mem::replace(&mut exchange.cookies, Rest::Untouched);
+            let place = backend_cookies::place(request, host(request), Self::client(downstream, ctx).is_secure);
+            let counter = Counter::new(&snapshot, target, now);
+            exchange.cookies = counter.with_held(request.headers.get(COOKIE), rest, &exchange.sessions, &place);
         }
         Ok(exchange)
     }
@@ -331,7 +346,7 @@ impl ProxyHttp for Proxy {
             return Err(ctx.fail(Failure::UnaskedUpgrade));
         }
         let is_final = switches || !response.status.is_informational();
-        let heard = match &mut ctx.exchange {
+        let mut heard = match &mut ctx.exchange {
             Some(exchange) if is_final && !exchange.committed => {
                 exchange.committed = true;
                 Some(answer::hear(&snapshot, exchange, response))
@@ -339,6 +354,16 @@ impl ProxyHttp for Proxy {
             _ => None,
         };
         let inspected = answer::strip(&snapshot, response); // HI7: whatever the status, whatever the route
+        if let Some(exchange) = &ctx.exchange
+            && response.headers.contains_key(SET_COOKIE)
+            && !route(&snapshot, exchange).cookies.is_empty()
+        {
+            let request = downstream.req_header();
+            let place = backend_cookies::place(request, host(request), Self::client(downstream, ctx).is_secure);
+            let counter = Counter::new(&snapshot, exchange.target, self.clock.now());
+            let held = counter.receive(response, &exchange.sessions, &place, &self.withheld);
+            answer::hold(&mut heard, held);
+        }
         let (Some(heard), Some(exchange)) = (heard, &mut ctx.exchange) else { return Ok(()) };
         let personal = if heard.is_empty() || answer::is_quiet(&snapshot, exchange, &heard, self.clock.now()) {
             Ok(answer::personal(exchange, false))

@@ -1,5 +1,7 @@
 //! What the proxy is told by the file, resolved: listeners, upstreams, routes, limits.
 
+use crate::codec::TokenMode;
+use crate::cookie::{Hardening, NamePattern};
 use crate::manager::{OnOutage, Rate};
 use crate::route::Matcher;
 use crate::secret::Secret;
@@ -145,6 +147,30 @@ pub struct HeaderEdits {
     pub remove: Vec<HeaderName>,
 }
 
+/// One `[[routes.cookies]]`: what happens to cookies of the backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CookieRule {
+    /// Whose names it has.
+    pub names: NamePattern,
+    /// What happens to them.
+    pub action: CookieAction,
+}
+
+/// What happens to a cookie of the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CookieAction {
+    /// It stays as it is.
+    Pass,
+    /// Attributes are forced onto it.
+    Harden(Hardening),
+    /// Its value is sealed or signed on the way out, and opened or verified on the way in.
+    Protect(TokenMode, Hardening),
+    /// The session with this index, within the sessions of the route, keeps it in the browser's place.
+    Hold(usize),
+    /// It is removed both ways.
+    Drop,
+}
+
 /// One `[[routes]]`.
 #[derive(Clone, Debug)]
 pub struct RouteOptions {
@@ -166,6 +192,8 @@ pub struct RouteOptions {
     pub csrf: Option<usize>,
     /// How far it goes on while the store of a session cannot answer.
     pub on_outage: OnOutage,
+    /// What happens to the backend's own cookies: the first rule that has a name counts.
+    pub cookies: Vec<CookieRule>,
     /// Whether a request extends the sessions.
     pub touch: bool,
     /// Whether an exchange that lasts ends when one of its sessions does.

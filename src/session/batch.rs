@@ -1,5 +1,6 @@
 //! One response's commands as one value: what the backend wants changed, and why it may be refused.
 
+use super::held::Held;
 use super::name::{Name, Owner, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -245,6 +246,8 @@ pub struct Batch {
     pub flash_keep: Option<Levels>,
     /// `Flash-Read`.
     pub flash_read: Option<Levels>,
+    /// No command: cookies of the backend that the session keeps in the browser's place.
+    pub held: Vec<Held<'static>>,
 }
 
 impl Batch {

@@ -5,8 +5,10 @@
 mod apply;
 mod batch;
 mod expiry;
+mod held;
 mod id;
 mod name;
+mod parts;
 mod plan;
 mod record;
 mod revocation;
@@ -18,6 +20,7 @@ pub use batch::{
     Batch, Changes, Condition, CookieWish, ExpireWish, Keys, Levels, NewFlash, Refusal, Refused, Rights, Scope, SetTo,
 };
 pub use expiry::{Clocks, Expiry};
+pub use held::{CrossSite, Held};
 pub use id::{ID_LEN, Lineage, NoRandomness, OwnerKey, SessionId, StoreKey, random};
 pub use name::{Flash, MAX_NAME_LEN, Name, Owner, Value};
 pub use plan::{Chance, Draft, Farewell, Plan, Reading, Rules, Shown, Situation, Step, plan};

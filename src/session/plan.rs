@@ -3,6 +3,7 @@
 use super::apply::{CookieChoices, Limits, check};
 use super::batch::{Batch, Keys, Refusal, Refused, Scope};
 use super::expiry::{Clocks, Expiry};
+use super::held;
 use super::id::Lineage;
 use super::name::{Flash, Owner};
 use super::record::{Mark, Record};
@@ -251,6 +252,7 @@ fn batch_effects(
     }
     record.refusal = situation.remember.or(record.refusal);
     batch.changes.apply(record, rules.keys, rules.limits, now)?;
+    held::hold(&mut record.held, &batch.held, now)?;
     if let Some(owner) = &batch.login {
         record.owner = Some(owner.clone());
         record.started_at = now;
@@ -273,14 +275,15 @@ fn is_read(flash: &Flash, batch: &Batch, shown: Shown) -> bool {
 
 /// A session comes into being only when there is something to keep (SL10).
 fn stores_something(record: &Record) -> bool {
-    !record.values.is_empty() || record.owner.is_some() || !record.flashes.is_empty()
+    !record.values.is_empty() || record.owner.is_some() || !record.flashes.is_empty() || !record.held.is_empty()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::session::batch::{Condition, ExpireWish, Levels, NewFlash, SetTo};
-    use crate::session::name::{Name, Value};
+    use crate::session::held::{CrossSite, Held};
+    use crate::session::name::{Name, Owner, Value};
     use std::time::Duration;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -319,6 +322,15 @@ mod tests {
         let mut batch = Batch::default();
         batch.changes.flash.push(NewFlash { level: name("info"), text: "bye".into(), fields: vec![] });
         batch
+    }
+
+    /// An answer that sets a cookie for the session to hold, or removes it.
+    fn held(value: &'static str, is_over: bool) -> Batch {
+        let [name, domain, path] = [&b"id"[..], b"a.b", b"/"].map(Into::into);
+        let (value, expires) = (value.as_bytes().into(), is_over.then_some(Timestamp::default()));
+        let cross_site = CrossSite::default();
+        let held = Held { name, value, domain, host_only: true, path, secure: false, cross_site, expires };
+        Batch { held: vec![held], ..Batch::default() }
     }
 
     fn decide_at(current: Option<&Record>, had: bool, shown: Shown, batch: &Batch, now: Timestamp) -> String {
@@ -361,7 +373,7 @@ mod tests {
         let none = Batch::default();
         let (live, fresh, ended) = ((Some(&ada), true), (None, false), (None, true));
         #[rustfmt::skip]
-        let table = [
+        let table = vec![
             // visitor, batch, decision
             (fresh, none.clone(), "nothing"),                                    // SL10: reading creates nothing
             (fresh, set("a", "1"), "create [a|0]"),
@@ -372,6 +384,13 @@ mod tests {
             (fresh, Batch { destroy: Some(Scope::Others), ..login() }, "create [a|0], owners others"),
             (fresh, destroy(Scope::This), "nothing"),
             (fresh, with_flash(Scope::All), "create [|1]"),
+            (fresh, held("1", false), "create [|0]"),
+            (fresh, held("", true), "nothing"),
+            (ended, held("1", false), "nothing"),
+            (live, held("1", false), "replace [cart|1]"),
+            (live, held("", true), "nothing"),
+            (live, Batch { destroy: Some(Scope::This), ..held("1", false) }, "end"),
+            (live, invalidate(held("1", false)), "end, begin [|0]"),
             (ended, set("a", "1"), "nothing"),                                   // 5.4: never revived
             (ended, destroy(Scope::This), "nothing"),
             (ended, invalidate(set("a", "1")), "nothing"),

@@ -1,6 +1,7 @@
 //! The record of a session as owned data: what a batch is applied to.
 
 use super::batch::Refusal;
+use super::held::Held;
 use super::id::Lineage;
 use super::name::{Flash, Name, Owner, Value};
 use crate::clock::Timestamp;
@@ -39,6 +40,8 @@ pub struct Record {
     pub refusal: Option<Refusal>,
     /// The data.
     pub values: BTreeMap<Name, Value>,
+    /// Cookies of the backend that are kept here in the browser's place, in the order of their creation.
+    pub held: Vec<Held<'static>>,
     /// Messages that no page has shown yet.
     pub flashes: Vec<Flash>,
     /// The number of the next flash.
@@ -63,6 +66,7 @@ impl Record {
             owner: None,
             refusal: None,
             values: BTreeMap::new(),
+            held: Vec::new(),
             flashes: Vec::new(),
             next_flash: 1,
         }

@@ -5,11 +5,16 @@
 //! refusal u8), next flash u32, count u16 of values (u8 length and name, u8 flags, u64 deadline where flagged, u32 length
 //! and text), count u16 of flashes (u32 number, u8 length and level, u16 length and text, u8 count of fields, each u8
 //! length and name, u16 length and text). A first byte of `2` is an alias: the 32 bytes of the session's newer id. A
-//! first byte of `3` is a tombstone: the session moved to an id that this one may not lead to.
+//! first byte of `3` is a tombstone: the session moved to an id that this one may not lead to. A first byte of `4` is a
+//! record that holds cookies of the backend: as version 1, and between the values and the flashes u32 length and the
+//! cookies (count u16; each u8 flags, name, value, domain and path with a u16 length, u64 end where flagged).
+//! Records without such cookies are written as ever, so that an earlier release can read them.
 
 use super::batch::Refusal;
+use super::held::{self, Held};
 use super::id::{ID_LEN, Lineage, SessionId};
 use super::name::{Flash, Name, Owner, Value};
+use super::parts::{Reader, Writer};
 use super::record::{Mark, Record};
 use crate::clock::Timestamp;
 use smallvec::SmallVec;
@@ -18,6 +23,7 @@ use std::time::Duration;
 const RECORD: u8 = 1;
 const ALIAS: u8 = 2;
 const TOMBSTONE: u8 = 3;
+const HOLDER: u8 = 4;
 
 const IDLE: u8 = 1;
 const ABSOLUTE: u8 = 2;
@@ -54,7 +60,7 @@ impl Stored {
     /// [`Unreadable`] for a first byte we do not know or an alias of the wrong length.
     pub fn kind(bytes: &[u8]) -> Result<Self, Unreadable> {
         match bytes.split_first() {
-            Some((&RECORD, _)) => Ok(Self::Record),
+            Some((&(RECORD | HOLDER), _)) => Ok(Self::Record),
             Some((&TOMBSTONE, [])) => Ok(Self::Tombstone),
             Some((&ALIAS, id)) => {
                 <[u8; ID_LEN]>::try_from(id).map(|id| Self::Alias(SessionId::from_bytes(id))).map_err(|_| Unreadable)
@@ -81,7 +87,7 @@ pub fn encode_tombstone() -> Vec<u8> {
 pub fn encode(record: &Record) -> Vec<u8> {
     let text: usize = record.values.iter().map(|(name, value)| name.as_str().len() + value.text.len() + 14).sum();
     let mut out = Writer(Vec::with_capacity(64 + text));
-    out.u8(RECORD);
+    out.u8(if record.held.is_empty() { RECORD } else { HOLDER });
     out.0.extend_from_slice(record.lineage.as_bytes());
     out.u64(record.revision);
     out.u64(record.created_at.as_millis());
@@ -99,6 +105,9 @@ pub fn encode(record: &Record) -> Vec<u8> {
         out.u8(u8::from(value.json) * VALUE_JSON + u8::from(value.deadline.is_some()) * VALUE_DEADLINE);
         value.deadline.iter().for_each(|deadline| out.u64(deadline.as_millis()));
         out.text32(&value.text);
+    }
+    if !record.held.is_empty() {
+        held::encode(&record.held, &mut out);
     }
     out.u16(record.flashes.len());
     for flash in &record.flashes {
@@ -128,36 +137,6 @@ fn flags(record: &Record) -> u8 {
 
 fn clamp(seconds: u64) -> u32 {
     u32::try_from(seconds).unwrap_or(u32::MAX)
-}
-
-struct Writer(Vec<u8>);
-
-impl Writer {
-    fn u8(&mut self, n: u8) {
-        self.0.push(n);
-    }
-    /// A count. The limits of a policy keep it far below 65,536; the reader refuses what does not add up.
-    fn u16(&mut self, n: usize) {
-        self.0.extend_from_slice(&u16::try_from(n).unwrap_or(u16::MAX).to_be_bytes());
-    }
-    fn u32(&mut self, n: u32) {
-        self.0.extend_from_slice(&n.to_be_bytes());
-    }
-    fn u64(&mut self, n: u64) {
-        self.0.extend_from_slice(&n.to_be_bytes());
-    }
-    fn name(&mut self, name: &Name) {
-        self.u8(u8::try_from(name.as_str().len()).unwrap_or(u8::MAX));
-        self.0.extend_from_slice(name.as_str().as_bytes());
-    }
-    fn text16(&mut self, text: &str) {
-        self.u16(text.len());
-        self.0.extend_from_slice(text.as_bytes());
-    }
-    fn text32(&mut self, text: &str) {
-        self.u32(u32::try_from(text.len()).unwrap_or(u32::MAX));
-        self.0.extend_from_slice(text.as_bytes());
-    }
 }
 
 /// One key as it lies in the bytes.
@@ -204,6 +183,7 @@ pub struct Head {
     /// The session's own absolute limit.
     pub absolute: Option<Duration>,
     flags: u8,
+    is_holder: bool,
 }
 
 impl Head {
@@ -216,9 +196,11 @@ impl Head {
     }
 
     fn read(input: &mut Reader<'_>) -> Result<Self, Unreadable> {
-        if input.u8()? != RECORD {
-            return Err(Unreadable);
-        }
+        let is_holder = match input.u8()? {
+            RECORD => false,
+            HOLDER => true,
+            _ => return Err(Unreadable),
+        };
         let lineage = Lineage::from_bytes(input.array()?);
         let revision = input.u64()?;
         let created_at = Timestamp::from_millis(input.u64()?);
@@ -228,7 +210,7 @@ impl Head {
         let mut seconds =
             |flag| (flags & flag != 0).then(|| input.u32().map(|s| Duration::from_secs(s.into()))).transpose();
         let (idle, absolute) = (seconds(IDLE)?, seconds(ABSOLUTE)?);
-        Ok(Self { lineage, revision, created_at, started_at, mark, idle, absolute, flags })
+        Ok(Self { lineage, revision, created_at, started_at, mark, idle, absolute, flags, is_holder })
     }
 }
 
@@ -249,11 +231,13 @@ pub struct View<'a> {
     pub next_flash: u32,
     /// The data, sorted by key; keys whose own deadline has passed are still there.
     pub values: SmallVec<[Item<'a>; 12]>,
+    cookies: Option<&'a [u8]>,
     flashes: &'a [u8],
 }
 
 impl<'a> View<'a> {
-    /// Reads a record, every byte of it except for the flashes, which [`View::flashes`] reads.
+    /// Reads a record, every byte of it except for the held cookies and the flashes, which [`View::held`] and
+    /// [`View::flashes`] read.
     ///
     /// # Errors
     /// [`Unreadable`] when the bytes are no record.
@@ -280,13 +264,22 @@ impl<'a> View<'a> {
             let length = input.u32()? as usize;
             values.push(Item { name, text: input.text(length)?, json: flags & VALUE_JSON != 0, deadline });
         }
-        Ok(Self { head, path, domain, owner, refusal, next_flash, values, flashes: input.0 })
+        let cookies = head.is_holder.then(|| input.bytes32()).transpose()?;
+        Ok(Self { head, path, domain, owner, refusal, next_flash, values, cookies, flashes: input.0 })
     }
 
     /// Whether the cookie outlives the browser, where the session has its own wish.
     #[must_use]
     pub const fn persistent(&self) -> Option<bool> {
         if self.head.flags & PERSISTENT_SET == 0 { None } else { Some(self.head.flags & PERSISTENT != 0) }
+    }
+
+    /// The cookies of the backend that the session holds, in the order of their creation.
+    ///
+    /// # Errors
+    /// [`Unreadable`] when the bytes are no record.
+    pub fn held(&self) -> Result<Vec<Held<'a>>, Unreadable> {
+        self.cookies.map_or(Ok(Vec::new()), held::decode)
     }
 
     /// The flash messages, in the order in which they came.
@@ -347,56 +340,24 @@ impl<'a> View<'a> {
             refusal: self.refusal,
             values: values.collect::<Result<_, Unreadable>>()?,
             flashes: flashes.collect::<Result<_, Unreadable>>()?,
+            held: self.held()?.into_iter().map(Held::into_owned).collect(),
             next_flash: self.next_flash,
         })
-    }
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, n: usize) -> Result<&'a [u8], Unreadable> {
-        let (taken, rest) = self.0.split_at_checked(n).ok_or(Unreadable)?;
-        self.0 = rest;
-        Ok(taken)
-    }
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Unreadable> {
-        let (taken, rest) = self.0.split_first_chunk::<N>().ok_or(Unreadable)?;
-        self.0 = rest;
-        Ok(*taken)
-    }
-    fn u8(&mut self) -> Result<u8, Unreadable> {
-        self.array::<1>().map(|[n]| n)
-    }
-    fn u16(&mut self) -> Result<u16, Unreadable> {
-        self.array().map(u16::from_be_bytes)
-    }
-    fn u32(&mut self) -> Result<u32, Unreadable> {
-        self.array().map(u32::from_be_bytes)
-    }
-    fn u64(&mut self) -> Result<u64, Unreadable> {
-        self.array().map(u64::from_be_bytes)
-    }
-    fn text(&mut self, length: usize) -> Result<&'a str, Unreadable> {
-        std::str::from_utf8(self.take(length)?).map_err(|_| Unreadable)
-    }
-    fn name(&mut self) -> Result<&'a str, Unreadable> {
-        let length = self.u8()?;
-        self.text(length.into())
-    }
-    fn text_if(&mut self, present: bool) -> Result<Option<&'a str>, Unreadable> {
-        if !present {
-            return Ok(None);
-        }
-        let length = self.u16()?;
-        self.text(length.into()).map(Some)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::held::CrossSite;
     use proptest::prelude::*;
+
+    const FIRST_RELEASE: &str = "
+        01 09 09 09 09 09 09 09 09 09 09 09 09 00 00 00 00 00 00 00 07 00 00 00 00 00 00 04 d2 00 00 00
+        00 00 00 04 d2 00 00 00 00 00 00 00 00 ff 00 00 00 3c 00 00 02 58 00 04 2f 61 70 70 00 0b 65 78
+        61 6d 70 6c 65 2e 6f 72 67 00 03 61 64 61 03 00 00 00 02 00 02 04 63 61 72 74 03 ff ff ff ff ff
+        ff ff ff 00 00 00 01 33 04 75 73 65 72 00 00 00 00 0a c5 be 6f 66 69 65 20 e2 82 ac 00 01 00 00
+        00 01 04 69 6e 66 6f 00 05 68 65 6c 6c 6f 01 05 74 69 74 6c 65 00 01 54";
 
     fn full() -> Record {
         let name = |text| Name::parse(text).unwrap();
@@ -421,21 +382,51 @@ mod tests {
         record
     }
 
+    fn holder() -> Record {
+        let mut record = full();
+        let cookie = Held {
+            name: b"PHPSESSID".into(),
+            value: b"\xff\"x".into(),
+            domain: b"app.example".into(),
+            host_only: true,
+            path: b"/".into(),
+            secure: true,
+            cross_site: CrossSite::Links,
+            expires: Some(Timestamp::from_millis(99)),
+        };
+        let other =
+            Held { host_only: false, secure: false, cross_site: CrossSite::Never, expires: None, ..cookie.clone() };
+        record.held = vec![cookie, other];
+        record
+    }
+
     #[test]
     fn a_record_survives_its_bytes() {
-        let record = full();
-        let bytes = encode(&record);
-        assert!(matches!(Stored::kind(&bytes), Ok(Stored::Record)));
-        assert_eq!(View::parse(&bytes).unwrap().to_record().unwrap(), record);
+        for record in [full(), holder()] {
+            let bytes = encode(&record);
+            assert!(matches!(Stored::kind(&bytes), Ok(Stored::Record)));
+            assert_eq!(View::parse(&bytes).unwrap().to_record().unwrap(), record);
+        }
+    }
+
+    /// The bytes were written by the first release, which knew of no held cookies.
+    #[test]
+    fn a_record_of_the_first_release_still_reads_and_is_still_written() {
+        let bytes = FIRST_RELEASE.split_ascii_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap());
+        let bytes: Vec<u8> = bytes.collect();
+        assert_eq!(View::parse(&bytes).unwrap().to_record().unwrap(), full());
+        assert_eq!(encode(&full()), bytes);
+        assert_eq!(encode(&holder())[0], HOLDER);
     }
 
     #[test]
     fn a_cut_record_is_unreadable_and_never_a_panic() {
         // ST5
-        let bytes = encode(&full());
-        for end in 0..bytes.len() {
-            let read = View::parse(&bytes[..end]).and_then(|view| view.to_record());
-            assert!(read.is_err(), "cut at {end}");
+        for bytes in [encode(&full()), encode(&holder())] {
+            for end in 0..bytes.len() {
+                let read = View::parse(&bytes[..end]).and_then(|view| view.to_record());
+                assert!(read.is_err(), "cut at {end}");
+            }
         }
     }
 
@@ -449,8 +440,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hostile_bytes_never_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-            if let Some(first) = bytes.first_mut() { *first = RECORD; }
+        fn hostile_bytes_never_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..400), is_holder: bool) {
+            if let Some(first) = bytes.first_mut() { *first = if is_holder { HOLDER } else { RECORD }; }
             if let Ok(view) = View::parse(&bytes) { drop(view.to_record()); }
         }
     }

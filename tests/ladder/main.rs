@@ -95,6 +95,26 @@ fn each_route_goes_as_far_as_its_rung() {
 }
 
 #[test]
+fn held_cookies_go_as_far_as_their_session() {
+    let rule = "[[routes.cookies]]\nname = \"id\"\naction = \"hold\"\n[[routes]]";
+    let place =
+        Place::new(&(CONFIG.replace("[[routes]]", rule).replacen(rule, "[[routes]]", 1) + &rule[..rule.len() - 10]));
+    for outage in OUTAGES {
+        let mut ada = place.visitor();
+        ada.visit("/error/", ok().with("Set-Cookie", "id=1; Path=/"));
+        place.store("far").meets(outage);
+        assert_eq!(ada.look("/cached/").get("Cookie").as_deref(), Some("id=1"), "{outage:?}");
+        assert_eq!(ada.look("/anonymous/").get("Cookie"), None, "{outage:?}");
+        for path in ["/cached/", "/anonymous/"] {
+            let got = ada.visit(path, ok().with("Set-Cookie", "id=2; Path=/")).got;
+            assert!(is_withheld(&got), "{outage:?}: what cannot be kept is not said to be");
+        }
+        place.store("far").meets(Trouble::None);
+        assert_eq!(ada.look("/error/").get("Cookie").as_deref(), Some("id=1"), "{outage:?}");
+    }
+}
+
+#[test]
 fn who_has_no_session_notices_no_outage_until_something_is_stored() {
     let place = Place::new(CONFIG);
     place.store("far").meets(Trouble::Gone);

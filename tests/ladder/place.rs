@@ -133,8 +133,11 @@ impl Place {
 fn manager(options: PolicyOptions, stores: &[(String, Arc<Fickle>)]) -> SessionManager {
     let Keep::Store(name) = &options.keep else { panic!("only stores can fail") };
     let store: Arc<dyn Store> = Arc::clone(&stores.iter().find(|(own, _)| own == name).unwrap().1) as _;
-    let ring = KeyRing::new(vec![Key::new("k", &Secret::new([7; 32]))]).unwrap();
-    SessionManager::new(options, Custody::Server { store, at_rest: AtRest::Sealed }, Arc::new(ring)).unwrap()
+    SessionManager::new(options, Custody::Server { store, at_rest: AtRest::Sealed }, ring()).unwrap()
+}
+
+fn ring() -> Arc<KeyRing> {
+    Arc::new(KeyRing::new(vec![Key::new("k", &Secret::new([7; 32]))]).unwrap())
 }
 
 /// What the server does with a configuration, but for the stores.
@@ -151,6 +154,7 @@ fn snapshot(config: &Config, stores: &[(String, Arc<Fickle>)]) -> Snapshot {
         targets: config.routes.clone(),
         upstreams: config.upstreams.iter().cloned().map(|upstream| Peer::new(upstream).unwrap()).collect(),
         cookie_names: policies.iter().map(|policy| policy.manager.cookie_name().clone()).collect(),
+        ring: ring(),
         reserved: Reserved::new(config.policies.iter().map(|policy| &policy.headers)),
         options: config.proxy.clone(),
         creations: None,

@@ -109,3 +109,9 @@ pub async fn an_old_copy_shortens_no_session(house: House) {
     house.wait(25 * MINUTE);
     assert_eq!(truth(&browser, &house).await, "live n=2");
 }
+
+pub async fn a_session_that_holds_cookies_is_never_shown_from_a_copy(house: House) {
+    let browser = behind(&house).await;
+    let holder = house.with_options(|options| options.holds_cookies = true);
+    assert_eq!(browser.look(&holder).await, "live n=2");
+}

@@ -121,6 +121,7 @@ in_a_store! {
     copies::an_old_copy_under_an_old_id_leads_to_the_newest_record,
     copies::a_copy_is_not_believed_when_it_speaks_against_the_session,
     copies::an_old_copy_shortens_no_session,
+    copies::a_session_that_holds_cookies_is_never_shown_from_a_copy,
     seats::a_login_beyond_the_limit_is_refused_whole_or_ends_another_session,
     seats::the_visitor_of_a_session_that_made_room_loses_the_cookie,
     seats::a_seat_is_freed_by_whatever_ends_the_session,

@@ -156,6 +156,7 @@ fn options() -> PolicyOptions {
             probation: None,
         },
         not_before: None,
+        holds_cookies: false,
         max_sessions_per_owner: None,
         limits: Limits::default(),
         choices: CookieChoices::default(),

@@ -7,7 +7,7 @@ mod route;
 mod session;
 mod store;
 
-pub use route::{HeaderEdits, Route, SessionUse};
+pub use route::{CookieRule, HeaderEdits, Route, SessionUse};
 pub use session::{Cookie, Exposure, Headers, Session};
 pub use store::Store;
 

@@ -1,7 +1,8 @@
 //! `[[routes]]` as it is written.
 
 use super::super::given::{At, Given, Named, OneOrMany, Section, Short, Shorthand};
-use super::super::word::{Access, Choice, Csrf};
+use super::super::word::{Access, Choice, CookieDeed, Csrf, Secure};
+use crate::cookie::SameSite;
 use crate::manager::OnOutage;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -35,6 +36,8 @@ pub struct Route {
     /// `enforce`: a request that may change something and comes with a session must bring the token of its forms, and
     /// none may come from another site.
     pub csrf: Given<Choice<Csrf>>,
+    /// What happens to the backend's own cookies: the first rule that has a cookie's name.
+    pub cookies: Vec<At<Section<CookieRule>>>,
     /// Whether a request extends the sessions; `false` for polling.
     pub touch: Given<bool>,
     /// Whether WebSockets, event streams and long polls end when a session of theirs does.
@@ -76,6 +79,24 @@ pub struct OnMissing {
     pub redirect: Given<String>,
     /// An error page of this status.
     pub status: Given<u16>,
+}
+
+/// What happens to cookies of the backend.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CookieRule {
+    /// The name of the cookie; `*` in it stands for any characters.
+    pub name: Given<String>,
+    /// What happens to it.
+    pub action: Given<Choice<CookieDeed>>,
+    /// The session that holds it; without it the first of the route.
+    pub session: Given<String>,
+    /// Force `Secure` onto it; `auto` where every listener is reached over TLS.
+    pub secure: Given<Choice<Secure>>,
+    /// Force `HttpOnly` onto it.
+    pub http_only: Given<bool>,
+    /// What its `SameSite` is at least.
+    pub same_site: Given<Choice<SameSite>>,
 }
 
 /// Headers to set and to remove.

@@ -4,7 +4,7 @@ use super::super::Policy;
 use super::super::file::{Cookie, File, Session};
 use super::super::given::{At, Given, Span};
 use super::super::problem::Problem;
-use super::super::word::Secure;
+use super::super::word::{Choice, Secure};
 use super::{Resolver, headers};
 use crate::cookie::{CookieName, CookieOptions, CookiePolicy, CookieProblem};
 use crate::manager::{Consent, Keep};
@@ -43,6 +43,30 @@ impl Transport {
         )
     }
 
+    /// Whether `secure` makes a cookie `Secure`.
+    pub(super) fn secure(
+        &self,
+        given: &Given<Choice<Secure>>,
+        subject: &str,
+        owner: &Span,
+        to: &mut Resolver<'_>,
+    ) -> bool {
+        match given.value() {
+            Secure::Auto => self.is_secure(),
+            Secure::Off => false,
+            Secure::On => {
+                if let Some((listener, place)) = self.plain.first() {
+                    let message = format!(
+                        "{subject} is Secure, and listener `{listener}` is plain HTTP: browsers would not send it"
+                    );
+                    let problem = Problem::error("cookie::plain_listener", message).at(given.span_or(owner));
+                    to.report(problem.also(place.clone(), "plain HTTP").help(self.remedy()));
+                }
+                true
+            }
+        }
+    }
+
     /// Says once that cookies travel in the clear, or for each policy that they do without need.
     pub(super) fn warn(&self, file: &File, policies: &[Option<Policy>], to: &mut Resolver<'_>) {
         let open =
@@ -74,21 +98,8 @@ pub(super) fn cookie(
     to: &mut Resolver<'_>,
 ) -> Option<CookiePolicy> {
     let cookie = &session.cookie;
-    let secure = match cookie.secure.value() {
-        Secure::Auto => transport.is_secure(),
-        Secure::Off => false,
-        Secure::On => {
-            if let Some((listener, place)) = transport.plain.first() {
-                let message = format!(
-                    "the cookie of `{}` is Secure, and listener `{listener}` is plain HTTP: browsers would not send it",
-                    name.value
-                );
-                let problem = Problem::error("cookie::plain_listener", message).at(cookie.secure.span_or(&name.span));
-                to.report(problem.also(place.clone(), "plain HTTP").help(transport.remedy()));
-            }
-            true
-        }
-    };
+    let subject = format!("the cookie of `{}`", name.value);
+    let secure = transport.secure(&cookie.secure, &subject, &name.span, to);
     let default = if secure { "__Host-session" } else { "session" };
     let chosen = match CookieName::parse(cookie.name.get().map_or(default, String::as_str)) {
         Ok(chosen) => chosen,

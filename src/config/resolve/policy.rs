@@ -55,6 +55,7 @@ fn one(
         keep: keep?,
         expiry,
         not_before,
+        holds_cookies: false,
         max_sessions_per_owner,
         limits,
         choices: choices?,

@@ -5,7 +5,8 @@ use super::super::file::{File, HeaderEdits as Edits, Route};
 use super::super::given::{At, Section, Span};
 use super::super::nearest::suggestion;
 use super::super::problem::Problem;
-use super::{Resolver, headers, rights};
+use super::cookie::Transport;
+use super::{Resolver, cookie_rules, headers, rights};
 use crate::manager::OnOutage;
 use crate::proxy::options::{HeaderEdits, OnMissing, RouteOptions};
 use crate::route::{self, Host, Matcher, PathPattern, PatternProblem, RouteTable};
@@ -20,6 +21,7 @@ const CLOSE_CODE: u16 = 4401;
 
 pub(super) fn routes(file: &File, policies: &[Option<Policy>], to: &mut Resolver<'_>) -> Vec<Option<RouteOptions>> {
     let reserved = Reserved::new(policies.iter().flatten().map(|policy| &policy.headers));
+    let transport = Transport::of(file);
     let matchers: Vec<_> = file.routes.iter().map(|route| matcher(&route.value, to)).collect();
     names(file, to);
     order(file, &matchers, to);
@@ -28,7 +30,12 @@ pub(super) fn routes(file: &File, policies: &[Option<Policy>], to: &mut Resolver
         .iter()
         .zip(matchers)
         .enumerate()
-        .map(|(index, (written, matcher))| one(name(index, written), written, matcher, file, policies, &reserved, to))
+        .map(|(index, (written, matcher))| {
+            let route = one(name(index, written), written, matcher, file, policies, &reserved, to);
+            let sessions = route.as_ref().map(|route| route.sessions.as_slice());
+            let cookies = cookie_rules::rules(&written.value, sessions, file, policies, &transport, to);
+            route.map(|route| RouteOptions { cookies, ..route })
+        })
         .collect();
     loops(file, &routes, to);
     unused(file, to);
@@ -60,6 +67,7 @@ fn one(
         strip_prefix: strip_prefix(route, matcher.as_ref(), to),
         on_missing: on_missing(route, to),
         on_outage: on_outage(route, file, to),
+        cookies: Vec::new(),
         touch: route.touch.or(true),
         ends_with_session: route.end_with_session.or(true),
         close_code: close_code(route, to),

@@ -1,0 +1,157 @@
+//! Applications that keep their own sessions, in PHP, Python and JavaScript, behind rules that hold their cookies: nothing
+//! in them is changed, and the browser sees one hardened cookie.
+
+#[path = "../servers/mod.rs"]
+mod servers;
+#[path = "../support/mod.rs"]
+mod support;
+
+use servers::{Daemon, directory, free_port};
+use std::net::TcpStream;
+use std::path::Path;
+use support::client::{Ask, Client, Jar, SetCookie, get, post};
+use support::complete;
+use support::message::Message;
+use support::proxy::Proxy;
+
+/// An application behind a proxy that holds all of its cookies.
+struct Place {
+    _application: Daemon,
+    proxy: Proxy,
+}
+
+impl Place {
+    fn of(program: &str, arguments: impl Fn(&str, u16, &Path) -> Vec<String>, file: &str) -> Self {
+        let (port, own) = (free_port(), directory("login"));
+        let script = format!("{}/tests/logins/{file}", env!("CARGO_MANIFEST_DIR"));
+        let arguments = arguments(&script, port, &own);
+        let program: Vec<&str> = [program].into_iter().chain(arguments.iter().map(String::as_str)).collect();
+        let application = Daemon::start(&own, &program, || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        let config = "[sessions.main]\nstore = \"disk\"\n[[routes]]\nupstream = \"app\"\nsessions = [\"main\"]\n\
+                      [[routes.cookies]]\nname = \"*\"\naction = \"hold\"\n";
+        let config = complete(config, &format!("http://127.0.0.1:{port}"));
+        let proxy = Proxy::start(tempfile::tempdir().expect("a directory of its own"), &config);
+        Self { _application: application, proxy }
+    }
+
+    fn php() -> Self {
+        let arguments = |script: &str, port: u16, own: &Path| {
+            let save = format!("session.save_path={}", own.display());
+            let address = format!("127.0.0.1:{port}");
+            ["-d", &save, "-d", "session.use_strict_mode=0", "-S", &address, script].map(str::to_owned).into()
+        };
+        Self::of("php", arguments, "login.php")
+    }
+
+    fn python() -> Self {
+        Self::of("python3", |script, port, _| vec!["-u".into(), script.into(), port.to_string()], "login.py")
+    }
+
+    fn node() -> Self {
+        Self::of("node", |script, port, _| vec![script.into(), port.to_string()], "login.js")
+    }
+}
+
+struct Visitor<'p> {
+    place: &'p Place,
+    jar: Jar,
+}
+
+impl<'p> Visitor<'p> {
+    fn of(place: &'p Place) -> Self {
+        Self { place, jar: Jar::default() }
+    }
+
+    fn ask(&mut self, ask: &Ask) -> Message {
+        let ask = ask.clone().cookie(self.jar.line().as_deref());
+        let got = Client::tcp(self.place.proxy.address()).ask(&ask);
+        for line in got.set_cookies() {
+            let given = SetCookie::parse(&line);
+            assert_eq!(given.name, "__Host-session", "the browser sees one cookie, and it is ours: {line}");
+            assert_eq!(given.attributes, ["HttpOnly", "Path=/", "SameSite=Lax", "Secure"]);
+        }
+        self.jar.keep(&got);
+        got
+    }
+
+    fn look(&mut self) -> String {
+        self.ask(&get("/")).body_text()
+    }
+
+    fn log_in(&mut self, user: &str) -> String {
+        let form = post("/login", format!("user={user}")).with("Content-Type", "application/x-www-form-urlencoded");
+        self.ask(&form).body_text()
+    }
+}
+
+/// The value of a word such as `id=…` on a page.
+fn word(page: &str, name: &str) -> String {
+    page.split(' ').find_map(|word| word.strip_prefix(name)).expect(name).to_owned()
+}
+
+/// What every application does, whatever it is written in.
+fn log_in_and_out(place: &Place) {
+    let (mut ada, mut eve) = (Visitor::of(place), Visitor::of(place));
+    assert!(ada.look().starts_with("user=nobody"));
+    assert!(ada.log_in("ada").starts_with("user=ada"));
+    assert!(ada.look().starts_with("user=ada seen="));
+    assert!(eve.log_in("eve").starts_with("user=eve"));
+    let before = word(&ada.look(), "seen=");
+    let page = ada.look();
+    assert!(page.starts_with("user=ada") && word(&page, "seen=") != before, "the application counts on: {page}");
+    let stolen = ada.jar.clone();
+    assert!(ada.ask(&get("/logout")).body_text().starts_with("user=nobody"));
+    assert!(ada.look().starts_with("user=nobody"));
+    let mut thief = Visitor { place, jar: stolen };
+    assert!(thief.look().starts_with("user=nobody"));
+    assert!(eve.look().starts_with("user=eve"));
+}
+
+#[test]
+fn a_login_of_php_works_unchanged() {
+    log_in_and_out(&Place::php());
+}
+
+#[test]
+fn a_login_of_python_works_unchanged() {
+    let place = Place::python();
+    log_in_and_out(&place);
+    let mut visitor = Visitor::of(&place);
+    visitor.log_in("ada");
+    assert_eq!(word(&visitor.look(), "theme="), "dark,\u{e9}", "a value in quotes comes back as it was");
+}
+
+#[test]
+fn a_login_of_node_works_unchanged() {
+    log_in_and_out(&Place::node());
+}
+
+#[test]
+fn an_id_of_php_that_somebody_planted_is_never_adopted() {
+    let place = Place::php();
+    let mut visitor = Visitor::of(&place);
+    let planted = "0123456789abcdef0123456789";
+    visitor.jar.0.push(("PHPSESSID".into(), planted.into()));
+    // Without strict mode PHP adopts whatever id comes: that of the browser never arrives.
+    let page = visitor.look();
+    assert!(page.starts_with("user=nobody") && word(&page, "id=") != planted, "{page}");
+    let first = word(&page, "id=");
+    assert_eq!(word(&visitor.look(), "id="), first, "the id is PHP's own and stays");
+    let own = word(&visitor.log_in("ada"), "id=");
+    assert_eq!((word(&visitor.look(), "user=").as_str(), word(&visitor.look(), "id=")), ("ada", own.clone()));
+    let mut thief = Visitor::of(&place);
+    thief.jar.0.push(("PHPSESSID".into(), own));
+    assert!(thief.look().starts_with("user=nobody"), "a stolen one opens nothing without our cookie");
+}
+
+#[test]
+fn a_login_of_php_survives_a_restart_of_the_proxy() {
+    let place = Place::php();
+    let mut visitor = Visitor::of(&place);
+    visitor.log_in("ada");
+    let config = std::fs::read_to_string(place.proxy.path("cloakroom.toml")).expect("the configuration");
+    let config = config.split("[listeners.zz_ready]").next().expect("all but the second listener").to_owned();
+    let address = place.proxy.address().to_string();
+    place.proxy.restart(&config.replace(&address, "@web"));
+    assert!(visitor.look().starts_with("user=ada"));
+}
