@@ -85,7 +85,10 @@ impl Kind {
         });
         let (mut store, name) = self.place.open(directory, runtime, copies.as_ref())?;
         if self.guarded {
-            store = Arc::new(Guarded::new(store, name, TIMEOUT));
+            store = Arc::new(match self.place {
+                Place::Redis(_) | Place::Postgres(_) => Guarded::around_client(store, name, TIMEOUT),
+                Place::Memory | Place::Disk(_) | Place::Memcached(_) => Guarded::new(store, name, TIMEOUT),
+            });
         }
         if let Some(copies) = copies {
             store = Arc::new(Near::around(store, copies));

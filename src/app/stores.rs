@@ -76,24 +76,26 @@ fn copies(config: &Config, store: &StoreOptions) -> Option<NearOptions> {
 /// The client of a store with its time limit; `copies` hear what others change, where the store tells.
 fn client(options: &StoreOptions, copies: Option<&Arc<NearEntries>>) -> Result<Arc<dyn Store>, StartError> {
     let StoreOptions { name, kind, .. } = options;
-    let (client, limit): (Arc<dyn Store>, _) = match kind {
+    let store = kind.as_str();
+    let guarded = match kind {
         // It waits for nobody.
         StoreKind::Memory(limits) => return Ok(Arc::new(MemoryStore::new(*limits))),
-        StoreKind::Disk(disk) => (open_disk(name, disk)?, DISK_TIMEOUT),
+        StoreKind::Disk(disk) => Guarded::new(open_disk(name, disk)?, store, DISK_TIMEOUT),
         StoreKind::Redis(redis) => {
             let hears = copies.map(|copies| Arc::new(Hears(Arc::clone(copies))) as Arc<dyn Invalidate>);
-            let store = RedisStore::open(redis.clone(), hears).map_err(|source| cannot_open(name, source))?;
-            (Arc::new(store), redis.timeout + LENIENCE)
+            let client = RedisStore::open(redis.clone(), hears).map_err(|source| cannot_open(name, source))?;
+            Guarded::around_client(Arc::new(client), store, redis.timeout + LENIENCE)
         }
+        // Its limits are kept by the tasks of its connections, not by those who wait for an answer.
         StoreKind::Memcached(memcached) => {
-            (Arc::new(MemcachedStore::open(memcached.clone())), memcached.timeout + LENIENCE)
+            Guarded::new(Arc::new(MemcachedStore::open(memcached.clone())), store, memcached.timeout + LENIENCE)
         }
         StoreKind::Postgres(postgres) => {
-            let store = PostgresStore::open(postgres.clone()).map_err(|source| cannot_open(name, source))?;
-            (Arc::new(store), postgres.timeout + LENIENCE)
+            let client = PostgresStore::open(postgres.clone()).map_err(|source| cannot_open(name, source))?;
+            Guarded::around_client(Arc::new(client), store, postgres.timeout + LENIENCE)
         }
     };
-    Ok(Arc::new(Guarded::new(client, kind.as_str(), limit)))
+    Ok(Arc::new(guarded))
 }
 
 /// Copies that a Redis store tells what others have changed.
