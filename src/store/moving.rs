@@ -18,7 +18,7 @@
 //!   marker: `create` never overwrites. A copy that came before the marker is overwritten by it.
 //! * A marker stays a minute longer than the entry would have lived. Only where that is not known, because the entry had
 //!   left the old store before, is a late copy possible, if it is later than a minute; after a login, whose farewell to the
-//!   old id is shorter, ten seconds. So who took longer than [`SLOW`] for a copy looks again: if the entry has left the old
+//!   old id is shorter, ten seconds. So who took longer than `SLOW` for a copy looks again: if the entry has left the old
 //!   store meanwhile, nobody knows why, and the copy is taken back, unless it was written over.
 
 use super::{Entry, Index, Scan, Store, StoreError, Version, Written};
