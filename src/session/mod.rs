@@ -5,6 +5,7 @@
 mod apply;
 mod batch;
 mod expiry;
+mod extras;
 mod held;
 mod id;
 mod name;

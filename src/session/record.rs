@@ -36,6 +36,10 @@ pub struct Record {
     pub domain: Option<String>,
     /// Whose session it is, since `X-Session-Login`.
     pub owner: Option<Owner>,
+    /// When the session was in use before, as exactly as use is written down; kept where a policy tells it to backends.
+    pub seen_at: Option<Timestamp>,
+    /// When the browser drops the cookie that it has, where the cookie has a life of its own (`cookie.max_age`).
+    pub kept_until: Option<Timestamp>,
     /// Why the previous batch was refused, until the backend has been told.
     pub refusal: Option<Refusal>,
     /// The data.
@@ -64,6 +68,8 @@ impl Record {
             path: None,
             domain: None,
             owner: None,
+            seen_at: None,
+            kept_until: None,
             refusal: None,
             values: BTreeMap::new(),
             held: Vec::new(),

@@ -8,9 +8,11 @@
 //! first byte of `3` is a tombstone: the session moved to an id that this one may not lead to. A first byte of `4` is a
 //! record that holds cookies of the backend: as version 1, and between the values and the flashes u32 length and the
 //! cookies (count u16; each u8 flags, name, value, domain and path with a u16 length, u64 end where flagged).
-//! Records without such cookies are written as ever, so that an earlier release can read them.
+//! A first byte of `5` is a record with tagged parts in the place of those cookies, which are one of them (`extras`).
+//! Records without any are written as ever, so that an earlier release can read them.
 
 use super::batch::Refusal;
+use super::extras::{self, Extras};
 use super::held::{self, Held};
 use super::id::{ID_LEN, Lineage, SessionId};
 use super::name::{Flash, Name, Owner, Value};
@@ -24,6 +26,7 @@ const RECORD: u8 = 1;
 const ALIAS: u8 = 2;
 const TOMBSTONE: u8 = 3;
 const HOLDER: u8 = 4;
+const EXTENDED: u8 = 5;
 
 const IDLE: u8 = 1;
 const ABSOLUTE: u8 = 2;
@@ -60,7 +63,7 @@ impl Stored {
     /// [`Unreadable`] for a first byte we do not know or an alias of the wrong length.
     pub fn kind(bytes: &[u8]) -> Result<Self, Unreadable> {
         match bytes.split_first() {
-            Some((&(RECORD | HOLDER), _)) => Ok(Self::Record),
+            Some((&(RECORD | HOLDER | EXTENDED), _)) => Ok(Self::Record),
             Some((&TOMBSTONE, [])) => Ok(Self::Tombstone),
             Some((&ALIAS, id)) => {
                 <[u8; ID_LEN]>::try_from(id).map(|id| Self::Alias(SessionId::from_bytes(id))).map_err(|_| Unreadable)
@@ -87,7 +90,8 @@ pub fn encode_tombstone() -> Vec<u8> {
 pub fn encode(record: &Record) -> Vec<u8> {
     let text: usize = record.values.iter().map(|(name, value)| name.as_str().len() + value.text.len() + 14).sum();
     let mut out = Writer(Vec::with_capacity(64 + text));
-    out.u8(if record.held.is_empty() { RECORD } else { HOLDER });
+    let kind = Kind::of(record);
+    out.u8(kind as u8);
     out.0.extend_from_slice(record.lineage.as_bytes());
     out.u64(record.revision);
     out.u64(record.created_at.as_millis());
@@ -106,8 +110,10 @@ pub fn encode(record: &Record) -> Vec<u8> {
         value.deadline.iter().for_each(|deadline| out.u64(deadline.as_millis()));
         out.text32(&value.text);
     }
-    if !record.held.is_empty() {
-        held::encode(&record.held, &mut out);
+    match kind {
+        Kind::Plain => {}
+        Kind::Holder => out.bytes32(&held::bytes(&record.held)),
+        Kind::Extended => extras::encode(record, &mut out),
     }
     out.u16(record.flashes.len());
     for flash in &record.flashes {
@@ -121,6 +127,27 @@ pub fn encode(record: &Record) -> Vec<u8> {
         }
     }
     out.0
+}
+
+/// What lies between the values and the flashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Kind {
+    Plain = RECORD,
+    Holder = HOLDER,
+    Extended = EXTENDED,
+}
+
+impl Kind {
+    fn of(record: &Record) -> Self {
+        if extras::has_more_than_held(record) {
+            Self::Extended
+        } else if record.held.is_empty() {
+            Self::Plain
+        } else {
+            Self::Holder
+        }
+    }
 }
 
 fn flags(record: &Record) -> u8 {
@@ -183,7 +210,7 @@ pub struct Head {
     /// The session's own absolute limit.
     pub absolute: Option<Duration>,
     flags: u8,
-    is_holder: bool,
+    kind: Kind,
 }
 
 impl Head {
@@ -196,9 +223,10 @@ impl Head {
     }
 
     fn read(input: &mut Reader<'_>) -> Result<Self, Unreadable> {
-        let is_holder = match input.u8()? {
-            RECORD => false,
-            HOLDER => true,
+        let kind = match input.u8()? {
+            RECORD => Kind::Plain,
+            HOLDER => Kind::Holder,
+            EXTENDED => Kind::Extended,
             _ => return Err(Unreadable),
         };
         let lineage = Lineage::from_bytes(input.array()?);
@@ -210,7 +238,7 @@ impl Head {
         let mut seconds =
             |flag| (flags & flag != 0).then(|| input.u32().map(|s| Duration::from_secs(s.into()))).transpose();
         let (idle, absolute) = (seconds(IDLE)?, seconds(ABSOLUTE)?);
-        Ok(Self { lineage, revision, created_at, started_at, mark, idle, absolute, flags, is_holder })
+        Ok(Self { lineage, revision, created_at, started_at, mark, idle, absolute, flags, kind })
     }
 }
 
@@ -231,7 +259,7 @@ pub struct View<'a> {
     pub next_flash: u32,
     /// The data, sorted by key; keys whose own deadline has passed are still there.
     pub values: SmallVec<[Item<'a>; 12]>,
-    cookies: Option<&'a [u8]>,
+    extras: Extras<'a>,
     flashes: &'a [u8],
 }
 
@@ -264,8 +292,12 @@ impl<'a> View<'a> {
             let length = input.u32()? as usize;
             values.push(Item { name, text: input.text(length)?, json: flags & VALUE_JSON != 0, deadline });
         }
-        let cookies = head.is_holder.then(|| input.bytes32()).transpose()?;
-        Ok(Self { head, path, domain, owner, refusal, next_flash, values, cookies, flashes: input.0 })
+        let extras = match head.kind {
+            Kind::Plain => Extras::default(),
+            Kind::Holder => Extras { held: Some(input.bytes32()?), ..Extras::default() },
+            Kind::Extended => Extras::parse(input.bytes32()?)?,
+        };
+        Ok(Self { head, path, domain, owner, refusal, next_flash, values, extras, flashes: input.0 })
     }
 
     /// Whether the cookie outlives the browser, where the session has its own wish.
@@ -274,12 +306,24 @@ impl<'a> View<'a> {
         if self.head.flags & PERSISTENT_SET == 0 { None } else { Some(self.head.flags & PERSISTENT != 0) }
     }
 
+    /// When the session was in use before, where that is kept.
+    #[must_use]
+    pub const fn seen_at(&self) -> Option<Timestamp> {
+        self.extras.seen_at
+    }
+
+    /// When the browser drops the cookie that it has, where the cookie has a life of its own.
+    #[must_use]
+    pub const fn kept_until(&self) -> Option<Timestamp> {
+        self.extras.kept_until
+    }
+
     /// The cookies of the backend that the session holds, in the order of their creation.
     ///
     /// # Errors
     /// [`Unreadable`] when the bytes are no record.
     pub fn held(&self) -> Result<Vec<Held<'a>>, Unreadable> {
-        self.cookies.map_or(Ok(Vec::new()), held::decode)
+        self.extras.held.map_or(Ok(Vec::new()), held::decode)
     }
 
     /// The flash messages, in the order in which they came.
@@ -337,6 +381,8 @@ impl<'a> View<'a> {
             path: self.path.map(str::to_owned),
             domain: self.domain.map(str::to_owned),
             owner: self.owner.map(|owner| Owner::parse(owner).ok_or(Unreadable)).transpose()?,
+            seen_at: self.seen_at(),
+            kept_until: self.kept_until(),
             refusal: self.refusal,
             values: values.collect::<Result<_, Unreadable>>()?,
             flashes: flashes.collect::<Result<_, Unreadable>>()?,
@@ -400,9 +446,14 @@ mod tests {
         record
     }
 
+    fn extended() -> Record {
+        Record { seen_at: Some(Timestamp::from_millis(5)), kept_until: Some(Timestamp::NEVER), ..holder() }
+    }
+
     #[test]
     fn a_record_survives_its_bytes() {
-        for record in [full(), holder()] {
+        let unkept = Record { held: Vec::new(), kept_until: None, ..extended() };
+        for record in [full(), holder(), extended(), unkept] {
             let bytes = encode(&record);
             assert!(matches!(Stored::kind(&bytes), Ok(Stored::Record)));
             assert_eq!(View::parse(&bytes).unwrap().to_record().unwrap(), record);
@@ -422,7 +473,7 @@ mod tests {
     #[test]
     fn a_cut_record_is_unreadable_and_never_a_panic() {
         // ST5
-        for bytes in [encode(&full()), encode(&holder())] {
+        for bytes in [full(), holder(), extended()].map(|record| encode(&record)) {
             for end in 0..bytes.len() {
                 let read = View::parse(&bytes[..end]).and_then(|view| view.to_record());
                 assert!(read.is_err(), "cut at {end}");
@@ -438,10 +489,22 @@ mod tests {
         assert!(Stored::kind(&[2, 0]).is_err() && Stored::kind(&[]).is_err() && Stored::kind(&[9]).is_err());
     }
 
+    #[test]
+    fn parts_of_a_newer_release_or_out_of_order_are_unreadable() {
+        let tagged = |bytes: &[u8]| Extras::parse(bytes).is_ok();
+        assert!(tagged(&[]) && tagged(&[2, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 1]));
+        assert!(!tagged(&[200, 0, 0, 0, 0]), "a tag that nobody knows");
+        assert!(!tagged(&[2, 0, 0, 0, 1, 0]), "a moment of one byte");
+        assert!(!tagged(&[1, 0, 0, 0, 0, 1, 0, 0, 0, 0]), "a tag that came before");
+    }
+
     proptest! {
         #[test]
-        fn hostile_bytes_never_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..400), is_holder: bool) {
-            if let Some(first) = bytes.first_mut() { *first = if is_holder { HOLDER } else { RECORD }; }
+        fn hostile_bytes_never_panic(
+            mut bytes in prop::collection::vec(any::<u8>(), 0..400),
+            kind in prop::sample::select(vec![RECORD, HOLDER, EXTENDED]),
+        ) {
+            if let Some(first) = bytes.first_mut() { *first = kind; }
             if let Ok(view) = View::parse(&bytes) { drop(view.to_record()); }
         }
     }
