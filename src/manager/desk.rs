@@ -37,6 +37,21 @@ enum Found {
     Unclear,
 }
 
+/// How a write ended that is known to have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Settled {
+    /// It took place, under this version where the store could still say so.
+    Done(Option<Version>),
+    /// Another writer was faster.
+    Beaten,
+}
+
+impl Settled {
+    const fn is_done(self) -> bool {
+        matches!(self, Self::Done(_))
+    }
+}
+
 /// The counter for one attempt.
 pub(super) struct Desk<'a> {
     pub(super) store: &'a dyn Store,
@@ -64,8 +79,11 @@ impl Desk<'_> {
                 _ => Found::Beaten,
             },
         };
-        let is_ours = self.settled(&key, create, judge).await?;
-        if is_ours { Ok(()) } else { Err(SessionError::Contended { attempts: 1 }) }
+        if self.settled(&key, create, judge).await?.is_done() {
+            Ok(())
+        } else {
+            Err(SessionError::Contended { attempts: 1 })
+        }
     }
 
     /// Writes over the record that the decision was made on; `false` when another writer was faster.
@@ -83,7 +101,7 @@ impl Desk<'_> {
                 _ => Found::Unclear,
             },
         };
-        Ok(self.settled(&key, replace, judge).await?)
+        Ok(self.settled(&key, replace, judge).await?.is_done())
     }
 
     /// Moves the deadline of the record that the decision was made on; `false` when another writer was faster.
@@ -114,6 +132,37 @@ impl Desk<'_> {
         self.rewrite(id, &snapshot.bytes, owner, snapshot.deadline, expected, false).await
     }
 
+    /// Writes bookkeeping into the record that the decision was made on: neither its revision nor its mark changes, so
+    /// that a write of unknown outcome which lies under this one is still found. The new version, where the store said
+    /// it; `None` when another writer was faster.
+    ///
+    /// `is_ours` knows what was written by what it says: only a record that says so is this write.
+    pub(super) async fn annotate(
+        &self,
+        id: &SessionId,
+        record: &[u8],
+        owner: Option<OwnerKey>,
+        deadline: Timestamp,
+        expected: Version,
+        is_ours: impl Fn(&[u8]) -> bool,
+    ) -> Result<Option<Option<Version>>, SessionError> {
+        let key = id.store_key();
+        let entry = Entry { bytes: self.at_rest.seal(id, &key, record.to_vec())?, deadline, owner };
+        let write = || self.store.replace(&key, entry.clone(), expected, self.now);
+        let judge = |found: Option<(&Bytes, Version)>| match found {
+            None => Found::Beaten,
+            Some((_, version)) if version == expected => Found::Before,
+            Some((bytes, _)) => match self.at_rest.open(id, &key, bytes.clone()) {
+                Ok(opened) if is_ours(&opened) => Found::Ours,
+                _ => Found::Beaten,
+            },
+        };
+        Ok(match self.settled(&key, write, judge).await? {
+            Settled::Done(version) => Some(version),
+            Settled::Beaten => None,
+        })
+    }
+
     /// The same record under the next version. Nothing in it tells whose write it was: `serves`, whether another's does.
     async fn rewrite(
         &self,
@@ -132,7 +181,7 @@ impl Desk<'_> {
             _ if serves => Found::Ours,
             _ => Found::Beaten,
         };
-        Ok(self.settled(&key, write, judge).await?)
+        Ok(self.settled(&key, write, judge).await?.is_done())
     }
 
     /// Puts an alias or a tombstone in the place of a record that has got a new id; `false` when another writer was
@@ -187,51 +236,54 @@ impl Desk<'_> {
             None if matches!(absent, Found::Ours) => Found::Ours,
             None => Found::Unclear,
         };
-        Ok(self.settled(&key, write, judge).await?)
+        Ok(self.settled(&key, write, judge).await?.is_done())
     }
 
     pub(super) async fn delete(&self, key: &StoreKey) -> Result<(), StoreError> {
         twice_if_cut(|| self.store.delete(key)).await
     }
 
-    /// Writes, and finds out what came of it: `false` when another writer was faster.
+    /// Writes, and finds out what came of it.
     async fn settled<F: Future<Output = Result<Written, StoreError>>>(
         &self,
         key: &StoreKey,
         write: impl Fn() -> F,
         judge: impl Fn(Option<(&Bytes, Version)>) -> Found,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Settled, StoreError> {
         let unknown = match write().await {
-            Ok(written) => return Ok(matches!(written, Written::Done(_))),
+            Ok(Written::Done(version)) => return Ok(Settled::Done(Some(version))),
+            Ok(Written::Conflict | Written::Gone) => return Ok(Settled::Beaten),
             Err(error) if error.is_unknown() => error,
             Err(error) => return Err(error),
         };
         match self.look(key, &judge).await? {
-            Found::Ours => return Ok(true),
-            Found::Beaten => return Ok(false),
-            Found::Before if matches!(unknown, StoreError::Lost { .. }) => {}
-            Found::Before | Found::Unclear => return Err(unknown),
+            (Found::Ours, version) => return Ok(Settled::Done(version)),
+            (Found::Beaten, _) => return Ok(Settled::Beaten),
+            (Found::Before, _) if matches!(unknown, StoreError::Lost { .. }) => {}
+            (Found::Before | Found::Unclear, _) => return Err(unknown),
         }
         let unknown = match write().await {
-            Ok(Written::Done(_)) => return Ok(true),
+            Ok(Written::Done(version)) => return Ok(Settled::Done(Some(version))),
             Ok(Written::Conflict | Written::Gone) => unknown,
             Err(error) if error.is_unknown() => error,
             Err(error) => return Err(error),
         };
         match self.look(key, &judge).await? {
-            Found::Ours => Ok(true),
-            Found::Beaten => Ok(false),
-            Found::Before | Found::Unclear => Err(unknown),
+            (Found::Ours, version) => Ok(Settled::Done(version)),
+            (Found::Beaten, _) => Ok(Settled::Beaten),
+            (Found::Before | Found::Unclear, _) => Err(unknown),
         }
     }
 
+    /// What lies under the key, judged, and its version.
     async fn look(
         &self,
         key: &StoreKey,
         judge: &impl Fn(Option<(&Bytes, Version)>) -> Found,
-    ) -> Result<Found, StoreError> {
+    ) -> Result<(Found, Option<Version>), StoreError> {
         let found = twice_if_cut(|| self.store.load(key, self.now)).await?;
-        Ok(judge(found.as_ref().map(|(entry, version)| (&entry.bytes, *version))))
+        let found = found.as_ref().map(|(entry, version)| (&entry.bytes, *version));
+        Ok((judge(found), found.map(|(_, version)| version)))
     }
 
     /// The fixed part of the record that lies under a key, if it is one.

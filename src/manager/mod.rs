@@ -4,6 +4,7 @@
 //! backend asked for. Where sessions lie is decided once, by [`Custody`]: `server` keeps them in a store, `browser` in
 //! the visitor's cookie.
 
+mod amend;
 mod browser;
 mod cookies;
 mod creations;

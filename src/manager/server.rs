@@ -263,7 +263,7 @@ impl SessionManager {
         }
     }
 
-    fn owner_key(&self, owner: &Owner) -> OwnerKey {
+    pub(super) fn owner_key(&self, owner: &Owner) -> OwnerKey {
         OwnerKey::new(&self.options.name, owner.as_str())
     }
 
