@@ -79,9 +79,11 @@ fn decide(c: &mut Criterion) {
         max_idle: 30 * MINUTE,
         max_absolute: 720 * MINUTE,
         probation: None,
+        browser: None,
     };
     let (limits, choices) = (Limits::default(), CookieChoices::default());
-    let rules = Rules { expiry: &expiry, limits: &limits, choices: &choices, keys: &Keys::All, touch: true };
+    let rules =
+        Rules { expiry: &expiry, limits: &limits, choices: &choices, keys: &Keys::All, touch: true, notes_use: false };
     let record = record();
     let current = Some((&record, START.after(expiry.idle)));
     let situation = Situation { current, had_session: true, shown: Shown::NOTHING, remember: None };

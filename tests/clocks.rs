@@ -2,6 +2,7 @@
 
 mod support;
 
+use cloakroom::clock::{Clock as _, SystemClock};
 use support::client::{SetCookie, get};
 use support::upstream::{ok, status};
 use support::{Site, eventually};
@@ -153,6 +154,41 @@ fn a_persistent_cookie_follows_the_absolute_end() {
 }
 
 #[test]
+fn a_cookie_with_a_life_of_its_own_is_handed_out_again_in_time() {
+    // C7, C9, C15, E2
+    let site = Site::new(
+        "[sessions.main]\nstore = \"memory\"\nabsolute_timeout = \"400d\"\nidle_timeout = \"60d\"\n\
+         [sessions.main.cookie]\nmax_age = \"30d\"\nrenew_after = \"1s\"\n",
+    );
+    let mut ada = site.browser();
+    let issued = |got: &_| SetCookie::only(got).attribute("Max-Age").map(str::to_owned);
+    let month = Some("2592000".to_owned());
+    assert_eq!(issued(&ada.visit(ok().say("Set", "a=1")).got), month);
+    let mut got = ada.visit(ok()).got;
+    eventually("a second passes", || {
+        got = if got.set_cookies().is_empty() { ada.visit(ok()).got } else { got.clone() };
+        !got.set_cookies().is_empty()
+    });
+    assert_eq!(issued(&got), month);
+    assert_eq!(got.get("Cache-Control").as_deref(), Some("no-store"));
+    assert_eq!(ada.look().data(), "a=1");
+}
+
+#[test]
+fn the_moments_of_a_session_are_told_beside_its_clocks() {
+    // R13, R14
+    let site = Site::new(&policy(""));
+    let mut ada = site.browser();
+    ada.visit(ok().say("Set", "a=1"));
+    let seen = ada.look();
+    let (created, accessed) = (left("Created", &seen), left("Accessed", &seen));
+    let now = SystemClock.now().as_secs();
+    assert!((now - 20..=now).contains(&created) && accessed == created, "{seen:?}");
+    let none = site.browser().look();
+    assert!(!none.has("X-Session-Created") && !none.has("X-Session-Accessed"));
+}
+
+#[test]
 fn a_login_starts_the_absolute_clock_again() {
     let site = Site::new(&policy("absolute_timeout = \"1h\""));
     let mut ada = site.browser();
@@ -171,7 +207,7 @@ fn a_session_in_the_cookie_is_extended_by_a_new_cookie() {
     let mut ada = site.browser();
     ada.visit(ok().say("Set", "a=1"));
     assert_eq!(ada.visit(ok()).got.set_cookies(), [""; 0], "not before it is due");
-    eventually("time passes", || left("Idle-Left", &ada.ask(&get("/poll"), ok()).seen) <= 3);
+    eventually("time passes", || left("Idle-Left", &ada.ask(&get("/poll"), ok()).seen) <= 2);
     let issued = SetCookie::only(&ada.visit(ok()).got);
     assert_eq!((issued.name.as_str(), issued.attribute("Max-Age")), ("__Host-session", None));
     let seen = ada.ask(&get("/poll"), ok()).seen;

@@ -112,6 +112,9 @@ fn settle(session: &mut Table, Policy { options, .. }: &Policy) {
         session.entry("when_full").or_insert_with(|| cap.when_full.word().into());
     }
     let cookie = section(session, "cookie");
+    if let Some(life) = options.expiry.browser {
+        cookie.entry("renew_after").or_insert(time(life.renew_after));
+    }
     let options = options.cookie.options();
     cookie.entry("name").or_insert_with(|| options.name.as_str().into());
     // `auto` is a question, and this is the answer.

@@ -163,7 +163,7 @@ impl CookiePolicy {
         &self.options.name
     }
 
-    /// The `Set-Cookie` lines that hand out `value`; `deadline` is the session's absolute end.
+    /// The `Set-Cookie` lines that hand out `value`; a cookie that outlives the browser does so until `deadline`.
     ///
     /// One line, or one for each chunk when the value is too large for one cookie. `None` when it is too large for all
     /// the chunks that the policy allows: then nothing may be sent, since a browser would drop it silently (CK3).

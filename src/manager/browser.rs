@@ -82,7 +82,7 @@ impl SessionManager {
             let own = match &plan.step {
                 Step::Create(draft) | Step::Replace(draft) | Step::Move(draft, _) => Some(&draft.record),
                 Step::End(successor) => successor.as_ref().map(|draft| &draft.record),
-                Step::Nothing | Step::Touch(_) => record,
+                Step::Nothing | Step::Touch(..) => record,
             };
             let spared = own.filter(|_| plan.owners == Some(Scope::Others));
             endings.end_owner(owner, spared.map(|record| (record.lineage, record.started_at))).await?;
@@ -110,12 +110,13 @@ impl SessionManager {
         let (cookies, event, whereabouts) = match step {
             Step::Nothing if record.is_none() && session.snapshot.is_some() => return Ok(Committed::default()),
             Step::Nothing => return Ok(self.upkeep(session, now)),
-            Step::Touch(deadline) => {
-                let touched = record.zip(session.snapshot.as_ref());
-                let lines = touched.and_then(|(record, snapshot)| {
-                    self.token_lines(mode, record, &snapshot.bytes, deadline, session, now)
-                });
-                let whereabouts = touched.map(|(_, snapshot)| at(&snapshot.bytes, deadline)).unwrap_or_default();
+            Step::Touch(deadline, noted) => {
+                let bytes = |snapshot: &'_ Snapshot| noted.map_or_else(|| snapshot.bytes.clone(), Bytes::from);
+                let touched = record.zip(session.snapshot.as_ref().map(bytes));
+                let lines = touched
+                    .as_ref()
+                    .and_then(|(record, bytes)| self.token_lines(mode, record, bytes, deadline, session, now));
+                let whereabouts = touched.map(|(_, bytes)| at(&bytes, deadline)).unwrap_or_default();
                 (lines.unwrap_or_default(), Event::Touched, whereabouts)
             }
             Step::End(None) => (self.removal_lines(session, was), Event::Destroyed, Whereabouts::Ended),
@@ -163,9 +164,8 @@ impl SessionManager {
         now: Timestamp,
     ) -> Option<Vec<String>> {
         let token = seal_token(&self.ring, &self.binding, mode, bytes, deadline)?;
-        let end = self.options.expiry.absolute_deadline(record.started_at, record.absolute);
         let own = attributes(record);
-        let mut lines = self.policy().issue(&token, own, end, now)?;
+        let mut lines = self.policy().issue(&token, own, self.options.expiry.end(record.age()), now)?;
         let written = |piece: Option<u8>| match piece {
             None => lines.len() == 1,
             Some(number) => lines.len() > 1 && usize::from(number) < lines.len(),

@@ -31,8 +31,8 @@ impl SessionManager {
         now: Timestamp,
     ) -> Vec<String> {
         let ticket = seal_ticket(&self.ring, &self.binding, id);
-        let deadline = self.options.expiry.absolute_deadline(record.started_at, record.absolute);
-        let mut lines = self.policy().issue(&ticket, attributes(record), deadline, now).unwrap_or_default();
+        let end = self.options.expiry.end(record.age());
+        let mut lines = self.policy().issue(&ticket, attributes(record), end, now).unwrap_or_default();
         lines.extend(
             session.pieces.iter().flatten().map(|piece| self.policy().remove(Some(*piece), Attributes::default())),
         );

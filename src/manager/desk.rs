@@ -111,7 +111,7 @@ impl Desk<'_> {
     pub(super) async fn prolong(
         &self,
         id: &SessionId,
-        record: &Bytes,
+        record: &[u8],
         owner: Option<OwnerKey>,
         deadline: Timestamp,
         expected: Version,
@@ -167,7 +167,7 @@ impl Desk<'_> {
     async fn rewrite(
         &self,
         id: &SessionId,
-        record: &Bytes,
+        record: &[u8],
         owner: Option<OwnerKey>,
         deadline: Timestamp,
         expected: Version,

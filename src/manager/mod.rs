@@ -33,7 +33,7 @@ use crate::clock::Timestamp;
 use crate::codec::{AtRest, Binding, Freshness, KeyRing, TokenMode};
 use crate::cookie::{CookieName, CookiePolicy};
 use crate::session::{
-    Batch, Chance, Clocks, Lineage, NoRandomness, Plan, Record, Refusal, Refused, Rules, SessionId, Shown, Situation,
+    Batch, Chance, Head, Lineage, NoRandomness, Plan, Record, Refusal, Refused, Rules, SessionId, Shown, Situation,
     Snapshot, State, Step, Unreadable, View, plan, random,
 };
 use crate::store::{Store, Version};
@@ -374,21 +374,27 @@ impl SessionManager {
         }
     }
 
+    /// Whether it is time to write down that the session is in use, or to hand its cookie out again.
     fn is_touch_due(&self, session: &Session, permit: Permit<'_>, now: Timestamp) -> bool {
         let expiry = &self.options.expiry;
         let may_be_due = permit.touch || expiry.probation.is_some();
         let Some(snapshot) = session.snapshot.as_ref().filter(|_| may_be_due) else { return false };
-        crate::session::Head::parse(&snapshot.bytes).is_ok_and(|head| {
-            let end = expiry.absolute_deadline(head.started_at, head.absolute);
-            let idle = head.idle.unwrap_or(expiry.idle);
-            let clocks = Clocks { deadline: snapshot.deadline, created_at: head.created_at, idle, end };
-            expiry.touch_due(clocks, permit.touch, now).is_some()
+        // Beyond its fixed part a record is read only where the cookie's own life may be in it.
+        let age = match expiry.browser {
+            None => Head::parse(&snapshot.bytes).map(|head| head.age()),
+            Some(_) => View::parse(&snapshot.bytes).map(|view| view.age()),
+        };
+        age.is_ok_and(|age| {
+            let renewed = expiry.kept_until(age, now).filter(|_| permit.touch);
+            expiry.touch_due(expiry.clocks(age, snapshot.deadline), permit.touch, now).is_some()
+                || expiry.renewal_due(age.kept_until, renewed)
         })
     }
 
     fn rules<'a>(&'a self, permit: Permit<'a>) -> Rules<'a> {
         let PolicyOptions { expiry, limits, choices, .. } = &self.options;
-        Rules { expiry, limits, choices, keys: &permit.rights.write, touch: permit.touch }
+        let notes_use = self.options.notes_use;
+        Rules { expiry, limits, choices, keys: &permit.rights.write, touch: permit.touch, notes_use }
     }
 
     /// Chance for one attempt; a lineage is drawn only where a session may begin.

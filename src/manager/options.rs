@@ -114,6 +114,8 @@ pub struct PolicyOptions {
     /// A route keeps cookies of its backend in these sessions, which are then never shown from a copy: a backend that gets
     /// an old cookie back may set another in place of the newest.
     pub holds_cookies: bool,
+    /// A backend is told when its sessions were in use before, so that their records say it.
+    pub notes_use: bool,
     /// What `X-Session-Cookie` may choose from.
     pub choices: CookieChoices,
     /// What happens to the page when a batch was refused.

@@ -145,9 +145,10 @@ impl SessionManager {
                 let whereabouts = Whereabouts::At(Trail::of_ticket(new));
                 Committed { cookies, event: Some(Event::Created), began, whereabouts, ..Committed::default() }
             }
-            (Step::Touch(deadline), Some((id, version, snapshot))) => {
+            (Step::Touch(deadline, noted), Some((id, version, snapshot))) => {
                 let owner = before.and_then(|record| record.owner.as_ref()).map(|owner| self.owner_key(owner));
-                if !desk.prolong(id, &snapshot.bytes, owner, deadline, *version).await? {
+                let bytes = noted.as_deref().unwrap_or(&snapshot.bytes);
+                if !desk.prolong(id, bytes, owner, deadline, *version).await? {
                     return Ok(Outcome::Again);
                 }
                 done(self.cookies_as_before(unchanged, task), Some(Event::Touched))
@@ -174,7 +175,7 @@ impl SessionManager {
                 let cookies = self.removal_lines(task.session, before.map(attributes).unwrap_or_default());
                 Committed { whereabouts: Whereabouts::Ended, ..done(cookies, Some(Event::Destroyed)) }
             }
-            (Step::Touch(_) | Step::End(_), None) => done(Vec::new(), None),
+            (Step::Touch(..) | Step::End(_), None) => done(Vec::new(), None),
         };
         if let (Some(Scope::Others), Some(owner)) = (plan.owners, &owner) {
             self.end_others(&desk, owner, own).await?;
@@ -285,7 +286,8 @@ impl SessionManager {
         task: Task<'_>,
     ) -> Vec<String> {
         let (was, is) = (before.map(attributes).unwrap_or_default(), attributes(&draft.record));
-        let clock = before.is_some_and(|record| record.absolute != draft.record.absolute);
+        let ends = |record: &Record| (record.absolute, record.kept_until);
+        let clock = before.is_some_and(|record| ends(record) != ends(&draft.record));
         if was == is && !clock {
             return self.cookies_as_before(Some((id, &draft.record)), task);
         }

@@ -20,7 +20,7 @@ pub use apply::{CookieChoices, Limits};
 pub use batch::{
     Batch, Changes, Condition, CookieWish, ExpireWish, Keys, Levels, NewFlash, Refusal, Refused, Rights, Scope, SetTo,
 };
-pub use expiry::{Clocks, Expiry};
+pub use expiry::{Age, BrowserLife, Clocks, Expiry};
 pub use held::{CrossSite, Held};
 pub use id::{ID_LEN, Lineage, NoRandomness, OwnerKey, SessionId, StoreKey, random};
 pub use name::{Flash, MAX_NAME_LEN, Name, Owner, Value};

@@ -2,7 +2,7 @@
 
 use super::apply::{CookieChoices, Limits, check};
 use super::batch::{Batch, Keys, Refusal, Refused, Scope};
-use super::expiry::{Clocks, Expiry};
+use super::expiry::Expiry;
 use super::held;
 use super::id::Lineage;
 use super::name::{Flash, Owner};
@@ -23,6 +23,8 @@ pub struct Rules<'a> {
     pub keys: &'a Keys,
     /// Whether a request on this route extends the session.
     pub touch: bool,
+    /// Whether the record says when the session was in use (R14).
+    pub notes_use: bool,
 }
 
 /// When the messages that a request was shown count as read (`[sessions.x.flash] consume`).
@@ -97,8 +99,8 @@ pub enum Farewell {
 pub enum Step {
     /// Nothing at all.
     Nothing,
-    /// Write down that the session is in use: move its deadline.
-    Touch(Timestamp),
+    /// Write down that the session is in use: move its deadline, and write these bytes where the record says so, too.
+    Touch(Timestamp, Option<Vec<u8>>),
     /// Begin a session.
     Create(Draft),
     /// Write over the record that the decision was made on.
@@ -196,17 +198,19 @@ fn change(
     let kept = situation.current.filter(|(record, _)| !batch.invalidate && !is_other(record));
     let mut record = kept.map_or_else(|| Record::new(chance.lineage, now), |(record, _)| record.clone());
     batch_effects(situation, batch, rules, &mut record, now)?;
-    let changed = kept.is_none_or(|(before, _)| *before != record);
     let extend = batch.touch.unwrap_or(rules.touch);
+    keep_cookie(kept.map(|(before, _)| before), &mut record, batch, rules, extend, now);
+    let changed = kept.is_none_or(|(before, _)| *before != record);
 
     let draft = |mut record: Record| {
         record.revision = record.revision.saturating_add(1);
         record.mark = chance.mark;
+        note_use(&mut record, rules, extend, now);
         let active = match situation.current {
             None => rules.expiry.first_deadline(&record, now),
             Some(_) => rules.expiry.deadline(&record, now),
         };
-        let before = kept.filter(|_| !extend).map(|(before, deadline)| clocks(rules, before, deadline));
+        let before = kept.filter(|_| !extend).map(|(before, deadline)| rules.expiry.clocks(before.age(), deadline));
         let deadline = before.map_or(active, |before| rules.expiry.proven(before).min(active));
         let bytes = encode(&record);
         if bytes.len() > rules.limits.session_bytes {
@@ -227,15 +231,42 @@ fn change(
         _ if batch.regenerate => Step::Move(draft(record)?, Farewell::Alias),
         _ if changed => Step::Replace(draft(record)?),
         (Some((before, deadline)), _) => {
-            let due = rules.expiry.touch_due(clocks(rules, before, deadline), extend, now);
-            due.map_or(Step::Nothing, Step::Touch)
+            let due = rules.expiry.touch_due(rules.expiry.clocks(before.age(), deadline), extend, now);
+            due.map_or(Step::Nothing, |deadline| {
+                let noted = (rules.notes_use && extend).then(|| {
+                    note_use(&mut record, rules, extend, now);
+                    encode(&record)
+                });
+                Step::Touch(deadline, noted)
+            })
         }
     })
 }
 
-fn clocks(rules: &Rules<'_>, record: &Record, deadline: Timestamp) -> Clocks {
-    let end = rules.expiry.absolute_deadline(record.started_at, record.absolute);
-    Clocks { deadline, created_at: record.created_at, idle: rules.expiry.idle_of(record), end }
+/// The cookie's own life in the browser begins anew whenever the browser gets the cookie.
+fn keep_cookie(
+    before: Option<&Record>,
+    record: &mut Record,
+    batch: &Batch,
+    rules: &Rules<'_>,
+    extend: bool,
+    now: Timestamp,
+) {
+    let renewed = rules.expiry.kept_until(record.age(), now);
+    let is_handed_out = before.is_none()
+        || batch.login.is_some()
+        || batch.regenerate
+        || batch.expire.is_some()
+        || batch.cookie.is_some();
+    if is_handed_out || renewed.is_none() || (extend && rules.expiry.renewal_due(record.kept_until, renewed)) {
+        record.kept_until = renewed;
+    }
+}
+
+fn note_use(record: &mut Record, rules: &Rules<'_>, extend: bool, now: Timestamp) {
+    if rules.notes_use && (extend || record.seen_at.is_none()) {
+        record.seen_at = Some(now);
+    }
 }
 
 fn batch_effects(
@@ -297,6 +328,7 @@ mod tests {
         max_idle: Duration::from_secs(30 * 60),
         max_absolute: Duration::from_secs(60 * 60),
         probation: None,
+        browser: None,
     };
 
     fn name(text: &str) -> Name {
@@ -336,7 +368,14 @@ mod tests {
     fn decide_at(current: Option<&Record>, had: bool, shown: Shown, batch: &Batch, now: Timestamp) -> String {
         let limits = Limits::default();
         let choices = CookieChoices { paths: vec!["/app".into()], domains: vec![] };
-        let rules = Rules { expiry: &EXPIRY, limits: &limits, choices: &choices, keys: &Keys::All, touch: true };
+        let rules = Rules {
+            expiry: &EXPIRY,
+            limits: &limits,
+            choices: &choices,
+            keys: &Keys::All,
+            touch: true,
+            notes_use: false,
+        };
         let current = current.map(|record| (record, NOW.after(EXPIRY.idle)));
         let situation = Situation { current, had_session: had, shown, remember: None };
         let keys = |draft: &Draft| {
@@ -348,7 +387,7 @@ mod tests {
             Ok(Plan { step, owners }) => {
                 let step = match step {
                     Step::Nothing => "nothing".into(),
-                    Step::Touch(_) => "touch".into(),
+                    Step::Touch(..) => "touch".into(),
                     Step::Create(draft) => format!("create {}", keys(&draft)),
                     Step::Replace(draft) => format!("replace {}", keys(&draft)),
                     Step::Move(draft, farewell) => format!("move {} {farewell:?}", keys(&draft)),
@@ -427,8 +466,8 @@ mod tests {
         let ada = ada();
         let at = |batch, later| decide_at(Some(&ada), true, Shown::NOTHING, &batch, NOW.after(later));
         assert_eq!(at(Batch::default(), MINUTE / 2), "nothing");
-        assert_eq!(at(Batch::default(), MINUTE), "touch");
-        assert_eq!(at(Batch { touch: Some(false), ..Batch::default() }, MINUTE), "nothing");
+        assert_eq!(at(Batch::default(), EXPIRY.longest_interval()), "touch");
+        assert_eq!(at(Batch { touch: Some(false), ..Batch::default() }, 2 * MINUTE), "nothing");
     }
 
     #[test]
@@ -454,7 +493,14 @@ mod tests {
         let ada = ada();
         let limits = Limits::default();
         let choices = CookieChoices::default();
-        let rules = Rules { expiry: &EXPIRY, limits: &limits, choices: &choices, keys: &Keys::All, touch: true };
+        let rules = Rules {
+            expiry: &EXPIRY,
+            limits: &limits,
+            choices: &choices,
+            keys: &Keys::All,
+            touch: true,
+            notes_use: false,
+        };
         let later = NOW.after(50 * MINUTE);
         let current = Some((&ada, later.after(MINUTE)));
         let situation = Situation { current, had_session: true, shown: Shown::NOTHING, remember: None };

@@ -1,6 +1,7 @@
 //! The record of a session as owned data: what a batch is applied to.
 
 use super::batch::Refusal;
+use super::expiry::Age;
 use super::held::Held;
 use super::id::Lineage;
 use super::name::{Flash, Name, Owner, Value};
@@ -53,6 +54,20 @@ pub struct Record {
 }
 
 impl Record {
+    /// What it says about its own time.
+    #[must_use]
+    pub const fn age(&self) -> Age {
+        Age {
+            lineage: self.lineage,
+            created_at: self.created_at,
+            started_at: self.started_at,
+            idle: self.idle,
+            absolute: self.absolute,
+            persistent: self.persistent,
+            kept_until: self.kept_until,
+        }
+    }
+
     /// An empty record that begins `now`.
     #[must_use]
     pub const fn new(lineage: Lineage, now: Timestamp) -> Self {

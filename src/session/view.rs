@@ -12,6 +12,7 @@
 //! Records without any are written as ever, so that an earlier release can read them.
 
 use super::batch::Refusal;
+use super::expiry::Age;
 use super::extras::{self, Extras};
 use super::held::{self, Held};
 use super::id::{ID_LEN, Lineage, SessionId};
@@ -214,6 +215,13 @@ pub struct Head {
 }
 
 impl Head {
+    /// What the fixed part says about the session's time: nothing about its cookie.
+    #[must_use]
+    pub const fn age(&self) -> Age {
+        let Self { lineage, created_at, started_at, idle, absolute, .. } = *self;
+        Age { lineage, created_at, started_at, idle, absolute, persistent: None, kept_until: None }
+    }
+
     /// Reads the fixed part only.
     ///
     /// # Errors
@@ -304,6 +312,12 @@ impl<'a> View<'a> {
     #[must_use]
     pub const fn persistent(&self) -> Option<bool> {
         if self.head.flags & PERSISTENT_SET == 0 { None } else { Some(self.head.flags & PERSISTENT != 0) }
+    }
+
+    /// What the record says about its own time.
+    #[must_use]
+    pub const fn age(&self) -> Age {
+        Age { persistent: self.persistent(), kept_until: self.kept_until(), ..self.head.age() }
     }
 
     /// When the session was in use before, where that is kept.

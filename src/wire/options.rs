@@ -172,7 +172,7 @@ pub struct HeaderOptions {
     pub expose: Vec<Alias>,
     /// Response headers that set keys.
     pub capture: Vec<Capture>,
-    /// Send `Idle-Left` and `Absolute-Left`.
+    /// Send `Idle-Left` and `Absolute-Left`, `Created` and `Accessed`.
     pub clocks: bool,
     /// Send `Csrf`.
     pub csrf: bool,

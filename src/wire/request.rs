@@ -26,6 +26,9 @@ pub type Fields = SmallVec<[Field; 6]>;
 /// The length of the token of a session's forms.
 pub const CSRF_LEN: usize = 32;
 
+/// The longest moment in seconds that is told.
+const MOMENT_LEN: usize = 20;
+
 /// A live session as the backend is to see it.
 #[derive(Clone, Copy, Debug)]
 pub struct Live<'v, 's> {
@@ -62,6 +65,8 @@ pub struct Voice {
     pub(super) omitted: Bytes,
     pub(super) idle_left: Bytes,
     pub(super) absolute_left: Bytes,
+    pub(super) created: Bytes,
+    pub(super) accessed: Bytes,
     pub(super) csrf: Bytes,
     nonce: Bytes,
     proof: Bytes,
@@ -88,6 +93,8 @@ impl Voice {
             omitted: name("Omitted"),
             idle_left: name("Idle-Left"),
             absolute_left: name("Absolute-Left"),
+            created: name("Created"),
+            accessed: name("Accessed"),
             csrf: name("Csrf"),
             nonce: name("Nonce"),
             proof: name("Proof"),
@@ -106,6 +113,8 @@ impl Voice {
     #[must_use]
     pub fn owed(&self) -> Owed {
         let lines = [
+            (self.options.clocks, &self.created, MOMENT_LEN),
+            (self.options.clocks, &self.accessed, MOMENT_LEN),
             (self.options.csrf, &self.csrf, CSRF_LEN),
             (self.needs_nonce(), &self.nonce, NONCE_LEN),
             (self.proof_key.is_some(), &self.proof, PROOF_LEN),
@@ -279,7 +288,20 @@ mod tests {
         let lines = speak(&record, HeaderOptions { clocks: true, ..options() }, WIDE, &Keys::All);
         let expected = ["X-Session-User: ada%40example.org", "X-Session-Error: limit", "X-Session-Idle-Left: 60"];
         assert_eq!(lines[3..6], expected);
-        assert_eq!(lines[7], "X-Session-Flashes: info=Hi%20there;title=A%3BB&info=2");
+        assert_eq!(lines[8], "X-Session-Flashes: info=Hi%20there;title=A%3BB&info=2");
+    }
+
+    #[test]
+    fn moments_are_told_in_seconds_where_the_clocks_are() {
+        // R13, R14
+        let mut record = record(&[]);
+        record.seen_at = Some(Timestamp::from_millis(1_234_999));
+        let lines = speak(&record, HeaderOptions { clocks: true, ..options() }, WIDE, &Keys::All);
+        assert_eq!(lines[5..], ["X-Session-Created: 1000", "X-Session-Accessed: 1234"]);
+        record.seen_at = None;
+        let lines = speak(&record, HeaderOptions { clocks: true, ..options() }, WIDE, &Keys::All);
+        assert_eq!(lines[5..], ["X-Session-Created: 1000"], "what was not kept is not told");
+        assert!(!speak(&record, options(), WIDE, &Keys::All).iter().any(|line| line.contains("Created")));
     }
 
     #[test]

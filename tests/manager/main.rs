@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
+mod ages;
 mod browser;
 mod copies;
 mod ids;
@@ -59,6 +60,12 @@ in_a_store! {
     newcomers::a_change_by_who_comes_back_is_the_only_write,
     newcomers::who_does_not_come_back_is_forgotten_soon,
     newcomers::consent_is_asked_for_once,
+    ages::the_browser_gets_its_cookie_again_before_it_drops_it,
+    ages::a_cookie_that_the_browser_should_have_dropped_is_refused,
+    ages::a_session_may_wish_for_a_cookie_that_ends_with_the_browser,
+    ages::with_every_answer_the_cookie_is_renewed_where_the_policy_says_so,
+    ages::sessions_from_before_the_setting_get_a_cookie_that_lasts,
+    ages::the_moment_of_the_last_use_is_kept_where_it_is_told,
     life::reading_creates_nothing,
     life::a_forged_cookie_costs_no_store_call_and_goes_away,
     life::the_browser_hears_of_a_session_only_when_its_copy_must_change,
@@ -139,6 +146,12 @@ in_a_store! {
 }
 
 in_the_browser! {
+    ages::the_browser_gets_its_cookie_again_before_it_drops_it,
+    ages::a_cookie_that_the_browser_should_have_dropped_is_refused,
+    ages::a_session_may_wish_for_a_cookie_that_ends_with_the_browser,
+    ages::with_every_answer_the_cookie_is_renewed_where_the_policy_says_so,
+    ages::sessions_from_before_the_setting_get_a_cookie_that_lasts,
+    ages::the_moment_of_the_last_use_is_kept_where_it_is_told,
     browser::a_session_is_a_cookie_and_no_store_is_asked,
     browser::a_session_grows_into_pieces_and_shrinks_without_leftovers,
     browser::a_session_that_is_too_large_is_refused_whole,

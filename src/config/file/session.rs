@@ -83,6 +83,12 @@ pub struct Cookie {
     pub partitioned: Given<bool>,
     /// Let the cookie outlive the browser: its `Max-Age` follows the absolute end of the session.
     pub persistent: Given<bool>,
+    /// How long the browser keeps the cookie, counted from when it got it, and at most until the absolute end of the
+    /// session; or `off`.
+    pub max_age: Given<MaxAge>,
+    /// The first request so long after the browser got the cookie hands it out again, with a new `max_age`; without a
+    /// word half of `max_age`, and `0s` does so with every answer.
+    pub renew_after: Given<Period>,
     /// The most bytes of name and value in one cookie.
     pub max_bytes: Given<Size>,
     /// Into how many cookies one session may be cut.
@@ -121,7 +127,7 @@ pub struct Headers {
     pub expose: Named<At<Short<Exposure>>>,
     /// Response headers that the backend sends anyway and that set a key: header to key.
     pub capture: Named<At<String>>,
-    /// Send how long the session has left.
+    /// Send how long the session has left, when it began and when it was in use before.
     pub clocks: Given<bool>,
     /// Send a token for the forms of the session, which no other site can know.
     pub csrf: Given<bool>,

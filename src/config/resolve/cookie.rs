@@ -116,7 +116,7 @@ pub(super) fn cookie(
         http_only: cookie.http_only.or(true),
         same_site: cookie.same_site.value(),
         partitioned: cookie.partitioned.or(false),
-        persistent: cookie.persistent.or(false),
+        persistent: cookie.persistent.or(false) || cookie.max_age.get().is_some_and(|max_age| max_age.0.is_some()),
         max_bytes: usize::try_from(cookie.max_bytes.get().map_or(3800, |size| size.0)).unwrap_or(usize::MAX),
         max_chunks: cookie.max_chunks.or(1),
     };

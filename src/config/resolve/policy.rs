@@ -10,7 +10,7 @@ use super::{Resolver, cookie, headers, keep};
 use crate::clock::Timestamp;
 use crate::cookie::{CookieOptions, CookiePolicy};
 use crate::manager::{Keep, OwnerCap, PolicyOptions};
-use crate::session::{Expiry, Limits};
+use crate::session::{BrowserLife, Expiry, Limits};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -56,6 +56,7 @@ fn one(
         expiry,
         not_before,
         holds_cookies: false,
+        notes_use: session.headers.clocks.or(false),
         max_sessions_per_owner,
         limits,
         choices: choices?,
@@ -131,9 +132,11 @@ fn expiry(name: &At<String>, session: &Session, keep: Option<&Keep>, to: &mut Re
     }
     // A short idle time brings a short interval along, unless somebody chose one.
     let touch = session.touch_interval.get().map_or(MINUTE.min(idle / 4), |period| period.0);
-    if touch >= idle {
+    // By chance an interval is a quarter longer.
+    if touch + touch / 4 >= idle {
         let message = format!(
-            "`touch_interval` is {}: sessions end after {} without a request, before it is written down",
+            "`touch_interval` is {}, and by chance a quarter more: sessions end after {} without a request, before it is \
+             written down",
             Period(touch),
             Period(idle)
         );
@@ -154,7 +157,43 @@ fn expiry(name: &At<String>, session: &Session, keep: Option<&Keep>, to: &mut Re
         max_idle: max_idle.0,
         max_absolute: max_absolute.0,
         probation: probation(name, session, keep, idle, to),
+        browser: browser(name, session, absolute, to),
     }
+}
+
+/// The life of the cookie in the browser, where it has one of its own.
+fn browser(name: &At<String>, session: &Session, absolute: Duration, to: &mut Resolver<'_>) -> Option<BrowserLife> {
+    let cookie = &session.cookie;
+    let max_age = cookie.max_age.at().and_then(|given| given.value.0.map(|max_age| (given, max_age)));
+    let Some((given, max_age)) = max_age else {
+        if let Some(renew) = cookie.renew_after.at() {
+            let problem = Problem::error("session::max_age", "`renew_after` means nothing without `max_age`");
+            to.report(problem.at(renew.span.clone()).help("add `max_age`, such as `\"30d\"`, or remove it"));
+        }
+        return None;
+    };
+    let problem = |message: String| Problem::error("session::max_age", message).at(given.span.clone());
+    if max_age < Duration::from_secs(1) || max_age > MAX_PERSISTENT {
+        let message = format!("`max_age` is {}: browsers keep a cookie for 400 days at most", Period(max_age));
+        to.report(problem(message).help("write a time from `\"1s\"` to `\"400d\"`"));
+    } else if max_age > absolute {
+        let message = format!(
+            "`max_age` is {}: sessions of `{}` end after {} in any case",
+            Period(max_age),
+            name.value,
+            Period(absolute)
+        );
+        to.report(
+            problem(message).help("raise `absolute_timeout`, or write `persistent = true` in the place of `max_age`"),
+        );
+    }
+    if let Some(persistent) = cookie.persistent.at().filter(|persistent| !persistent.value) {
+        let message = "a cookie with a `max_age` outlives the browser".to_owned();
+        let problem = problem(message).also(persistent.span.clone(), "the cookie is not meant to");
+        to.report(problem.help("remove one of the two"));
+    }
+    let renew_after = cookie.renew_after.get().map_or(max_age / 2, |period| period.0);
+    Some(BrowserLife { max_age, renew_after })
 }
 
 /// What lies in no store is no burden to it; and who is idle for shorter needs no probation.
