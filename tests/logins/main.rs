@@ -1,5 +1,5 @@
-//! Applications that keep their own sessions, in PHP, Python and JavaScript, behind rules that hold their cookies: nothing
-//! in them is changed, and the browser sees one hardened cookie.
+//! Applications that keep their own sessions, in PHP, Python, Flask, Django and JavaScript, behind rules that hold their
+//! cookies: nothing in them is changed, and the browser sees one hardened cookie.
 
 #[path = "../servers/mod.rs"]
 mod servers;
@@ -47,6 +47,14 @@ impl Place {
         Self::of("python3", |script, port, _| vec!["-u".into(), script.into(), port.to_string()], "login.py")
     }
 
+    /// Debian's own Python, which has Debian's modules.
+    fn framework(file: &str) -> Self {
+        let arguments = |script: &str, port: u16, own: &Path| {
+            vec!["-u".into(), script.into(), port.to_string(), own.display().to_string()]
+        };
+        Self::of("/usr/bin/python3", arguments, file)
+    }
+
     fn node() -> Self {
         Self::of("node", |script, port, _| vec![script.into(), port.to_string()], "login.js")
     }
@@ -78,9 +86,14 @@ impl<'p> Visitor<'p> {
         self.ask(&get("/")).body_text()
     }
 
+    /// Sends the form of a login, with the token that the application's own page has in it, if it has one.
     fn log_in(&mut self, user: &str) -> String {
-        let form = post("/login", format!("user={user}")).with("Content-Type", "application/x-www-form-urlencoded");
-        self.ask(&form).body_text()
+        let page = self.look();
+        let token = page.split(' ').find_map(|word| word.strip_prefix("csrf=")).unwrap_or_default();
+        let form = post("/login", format!("user={user}&csrfmiddlewaretoken={token}"));
+        let got = self.ask(&form.with("Content-Type", "application/x-www-form-urlencoded"));
+        assert_eq!(got.status(), 200, "{got:?}");
+        got.body_text()
     }
 }
 
@@ -119,6 +132,27 @@ fn a_login_of_python_works_unchanged() {
     let mut visitor = Visitor::of(&place);
     visitor.log_in("ada");
     assert_eq!(word(&visitor.look(), "theme="), "dark,\u{e9}", "a value in quotes comes back as it was");
+}
+
+#[test]
+fn a_login_of_flask_works_unchanged() {
+    // The session is a cookie of its own, and `remember_token` another one: a copy of either would outlive the logout.
+    log_in_and_out(&Place::framework("on_flask.py"));
+}
+
+#[test]
+fn a_login_of_django_works_unchanged() {
+    let place = Place::framework("on_django.py");
+    log_in_and_out(&place);
+    // Its `csrftoken` is held as well: a form without the page's token, and one with another visitor's, are refused.
+    let (mut ada, mut eve) = (Visitor::of(&place), Visitor::of(&place));
+    let token = word(&eve.look(), "csrf=");
+    ada.look();
+    for form in ["user=ada".to_owned(), format!("user=ada&csrfmiddlewaretoken={token}")] {
+        let forged = post("/login", form).with("Content-Type", "application/x-www-form-urlencoded");
+        assert_eq!(ada.ask(&forged).status(), 403);
+    }
+    assert!(ada.log_in("ada").starts_with("user=ada"));
 }
 
 #[test]
