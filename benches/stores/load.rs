@@ -64,10 +64,8 @@ pub enum Load {
     Peek { among: u64 },
     /// `load`, of what is not there.
     Absent,
-    /// `replace`, under the right version.
+    /// `replace`, under the right version and with another deadline, as sessions in use are written.
     Replace,
-    /// `touch`, to another deadline.
-    Touch,
 }
 
 /// A row of the table.
@@ -166,10 +164,10 @@ async fn call(store: &dyn Store, sessions: &Sessions, load: Load, bytes: &[u8]) 
         Load::Read { .. } => store.load(&key(n), sessions.now).await.map_err(failed)?.is_some(),
         Load::Peek { .. } => store.peek(&key(n), sessions.now).await.map_err(failed)?.is_some(),
         Load::Absent => store.load(&key(n + count), sessions.now).await.map_err(failed)?.is_none(),
-        Load::Touch => store.touch(&key(n), sessions.deadline(turn), sessions.now).await.map_err(failed)?,
         Load::Replace => {
             let expected = Version(sessions.version(n).load(Relaxed));
-            let entry = sessions.entry(n, Bytes::copy_from_slice(bytes));
+            let deadline = sessions.deadline(turn);
+            let entry = Entry { deadline, ..sessions.entry(n, Bytes::copy_from_slice(bytes)) };
             match store.replace(&key(n), entry, expected, sessions.now).await.map_err(failed)? {
                 Written::Done(version) => {
                     sessions.version(n).store(version.0, Relaxed);

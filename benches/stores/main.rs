@@ -63,7 +63,7 @@ struct Args {
     /// Measurements of each kind.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Only calls whose name begins so: `read`, `show`, `replace`, `touch`.
+    /// Only calls whose name begins so: `read`, `show`, `replace`.
     #[arg(long, default_value = "")]
     only: String,
     /// Every session belongs to a logged-in user of its own.
@@ -105,7 +105,6 @@ fn main() -> Outcome<()> {
             (Load::Peek { among: HOT }, "show, one of a thousand in use"),
             (Load::Absent, "read, absent"),
             (Load::Replace, "replace"),
-            (Load::Touch, "touch"),
         ] {
             let is_another_read = matches!(load, Load::Peek { .. }) && !args.store.keeps_copies();
             if is_another_read || !title.starts_with(&args.only) {

@@ -101,9 +101,6 @@ mod tests {
         async fn replace(&self, _: &StoreKey, _: Entry, _: Version, _: Timestamp) -> Result<Written, StoreError> {
             Err(Self::broken())
         }
-        async fn touch(&self, _: &StoreKey, _: Timestamp, _: Timestamp) -> Result<bool, StoreError> {
-            Err(Self::broken())
-        }
         async fn delete(&self, _: &StoreKey) -> Result<(), StoreError> {
             Err(Self::broken())
         }

@@ -7,7 +7,8 @@
 //! 1. [`Store::load`] answers `None` for absent and for expired alike.
 //! 2. [`Store::create`] never overwrites a live entry.
 //! 3. [`Store::replace`] writes only over the version it was given.
-//! 4. [`Store::touch`] moves a deadline and never brings an entry back; `replace` after `delete` is [`Written::Gone`].
+//! 4. A deadline moves by [`Store::replace`] alone, which never brings an entry back: after `delete`, and after the
+//!    deadline, it is [`Written::Gone`].
 //! 5. [`Store::delete`] of an absent entry succeeds.
 //! 6. An error means *unknown*, never *absent*.
 //! 7. What [`Written::Done`] reported survives a restart, where the store claims durability.
@@ -147,7 +148,7 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Writes a new entry; [`Written::Conflict`] when a live one is there.
     async fn create(&self, key: &StoreKey, entry: Entry, now: Timestamp) -> Result<Written, StoreError>;
 
-    /// Writes over the version that the caller has read.
+    /// Writes over the version that the caller has read. To move the deadline is a write like any other.
     async fn replace(
         &self,
         key: &StoreKey,
@@ -155,9 +156,6 @@ pub trait Store: Debug + Send + Sync + 'static {
         expected: Version,
         now: Timestamp,
     ) -> Result<Written, StoreError>;
-
-    /// Moves the deadline of a live entry; `false` when there is none. The version stays.
-    async fn touch(&self, key: &StoreKey, deadline: Timestamp, now: Timestamp) -> Result<bool, StoreError>;
 
     /// Ends an entry at once and for good.
     async fn delete(&self, key: &StoreKey) -> Result<(), StoreError>;

@@ -179,15 +179,6 @@ impl Store for Moving {
         }
     }
 
-    /// Loads first, and so copies: this call names no version that would prove that somebody has.
-    async fn touch(&self, key: &StoreKey, deadline: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
-        if self.load(key, now).await?.is_none() {
-            return Ok(false);
-        }
-        self.old.delete(key).await?;
-        self.new.touch(key, deadline, now).await
-    }
-
     async fn delete(&self, key: &StoreKey) -> Result<(), StoreError> {
         let now = Timestamp::from_millis(self.latest.load(Ordering::Relaxed));
         for _ in 0..ATTEMPTS {
@@ -282,9 +273,6 @@ mod tests {
         }
         async fn replace(&self, _: &StoreKey, _: Entry, _: Version, _: Timestamp) -> Result<Written, StoreError> {
             Ok(Written::Gone)
-        }
-        async fn touch(&self, _: &StoreKey, _: Timestamp, _: Timestamp) -> Result<bool, StoreError> {
-            Ok(false)
         }
         async fn delete(&self, key: &StoreKey) -> Result<(), StoreError> {
             self.inner.delete(key).await

@@ -112,10 +112,6 @@ impl Store for Fickle {
         Ok(written)
     }
 
-    async fn touch(&self, key: &StoreKey, deadline: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
-        self.call(self.inner.touch(key, deadline, now)).await
-    }
-
     async fn delete(&self, key: &StoreKey) -> Result<(), StoreError> {
         self.call(self.inner.delete(key)).await?;
         self.copies.lock().remove(key);

@@ -253,11 +253,6 @@ impl Store for Watched {
         self.write("replace", Box::pin(async move { inner.replace(&key, entry, expected, now).await })).await
     }
 
-    async fn touch(&self, key: &StoreKey, deadline: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
-        let (inner, key) = (Arc::clone(&self.inner), *key);
-        self.write("touch", Box::pin(async move { inner.touch(&key, deadline, now).await })).await
-    }
-
     async fn delete(&self, key: &StoreKey) -> Result<(), StoreError> {
         let (inner, key) = (Arc::clone(&self.inner), *key);
         self.write("delete", Box::pin(async move { inner.delete(&key).await })).await

@@ -15,7 +15,7 @@ pub const USER: &str = "app";
 pub const PASSWORD: &str = "correct horse";
 
 /// What a store may do to keys that begin with this, `app:`.
-const RIGHTS: &str = "+getrange +set +setrange +del +pexpire +pttl +zadd +zrem +zscore +zrangebyscore +zscan \
+const RIGHTS: &str = "+getrange +set +del +pexpire +pttl +zadd +zrem +zscore +zrangebyscore +zscan \
                       +evalsha +script|load +ping +info +role +scan +dbsize +client|tracking +cluster|slots +asking";
 
 /// One server.

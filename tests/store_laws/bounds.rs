@@ -96,7 +96,12 @@ async fn the_accounts_return_to_zero_whatever_happened() {
                 match step % 7 {
                     0 => store.delete(&key).await.unwrap(),
                     1 => drop(store.sweep(now, 3).await.unwrap()),
-                    2 => drop(store.touch(&key, later(30), now).await.unwrap()),
+                    2 => {
+                        if let Some((found, version)) = store.load(&key, now).await.unwrap() {
+                            let longer = Entry { deadline: later(30), ..found };
+                            store.replace(&key, longer, version, now).await.unwrap();
+                        }
+                    }
                     3 | 4 => {
                         if let Some((_, version)) = store.load(&key, now).await.unwrap() {
                             let _ = store.replace(&key, fresh, version, now).await;

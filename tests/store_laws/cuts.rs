@@ -6,7 +6,7 @@
 //! hold exactly what it held after the last write that is whole in them. A page may be torn or damaged: its checksum tells.
 
 use crate::processes::assert_whole;
-use crate::support::{NOW, create, entry, key, keys_of, later, open_disk, owned, text};
+use crate::support::{NOW, create, entry, key, keys_of, later, move_deadline, open_disk, owned, text};
 use cloakroom::store::disk::{DiskStore, Sync};
 use cloakroom::store::{Store as _, Written};
 use std::collections::BTreeMap;
@@ -130,7 +130,7 @@ impl Recorder {
         }
         for n in 20..26 {
             self.put(n, &format!("into freed pages {round} ").repeat(100), true).await;
-            self.store.touch(&key(n), NOW, NOW).await.unwrap();
+            move_deadline(&self.store, &key(n), NOW, NOW).await;
             self.record();
         }
         // Many entries in one transaction: all of them go or none.

@@ -1,6 +1,6 @@
 //! What only the disk store promises: its file.
 
-use crate::support::{NOW, create, entry, key, keys_of, later, open_disk, owned, text};
+use crate::support::{NOW, create, entry, key, keys_of, later, move_deadline, open_disk, owned, text};
 use cloakroom::store::disk::{DiskOptions, DiskStore, OpenError, Sync};
 use cloakroom::store::{Store as _, StoreError, Written};
 use std::fs;
@@ -23,14 +23,14 @@ async fn what_was_acknowledged_survives_a_restart() {
         };
         create(&store, &key(2), entry("deleted")).await;
         store.delete(&key(2)).await.unwrap();
-        create(&store, &key(3), entry("touched")).await;
-        store.touch(&key(3), later(60), NOW).await.unwrap();
+        create(&store, &key(3), entry("extended")).await;
+        move_deadline(&store, &key(3), later(60), NOW).await;
         drop(store);
 
         let store = open_disk(directory.path(), sync);
         assert_eq!(store.load(&key(1), NOW).await.unwrap().unwrap(), (owned("two", "ann"), second));
         assert_eq!(text(&store, &key(2), NOW).await, None);
-        assert_eq!(text(&store, &key(3), later(60)).await.as_deref(), Some("touched"));
+        assert_eq!(text(&store, &key(3), later(60)).await.as_deref(), Some("extended"));
         assert_eq!(keys_of(&store, "ann", NOW).await, [key(1)]);
         assert_eq!(store.replace(&key(1), entry("three"), first, NOW).await.unwrap(), Written::Conflict);
         assert!(matches!(store.replace(&key(1), entry("three"), second, NOW).await.unwrap(), Written::Done(_)));

@@ -54,9 +54,6 @@ impl Store for Stepping {
     ) -> Result<Written, StoreError> {
         step(self.0.replace(key, entry, expected, now)).await
     }
-    async fn touch(&self, key: &StoreKey, deadline: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
-        step(self.0.touch(key, deadline, now)).await
-    }
     async fn delete(&self, key: &StoreKey) -> Result<(), StoreError> {
         step(self.0.delete(key)).await
     }

@@ -1,6 +1,6 @@
 //! One function for each law, generic over the store.
 
-use crate::support::{NOW, create, entry, key, keys_of, later, owned, text};
+use crate::support::{NOW, create, entry, key, keys_of, later, move_deadline, owned, text};
 use bytes::Bytes;
 use cloakroom::clock::Timestamp;
 use cloakroom::store::{Entry, Store, StoreError, Version, Written};
@@ -36,10 +36,11 @@ pub async fn what_was_written_comes_back_whole(store: Arc<dyn Store>) {
 pub async fn a_deadline_holds_at_the_millisecond_it_names(store: Arc<dyn Store>) {
     let deadline = later(10);
     let after = Timestamp::from_millis(deadline.as_millis() + 1);
-    create(&*store, &key(1), entry("one")).await;
+    let version = create(&*store, &key(1), entry("one")).await;
     assert!(text(&*store, &key(1), deadline).await.is_some());
     assert_eq!(store.sweep(deadline, 10).await.unwrap(), 0);
-    assert!(store.touch(&key(1), deadline, deadline).await.unwrap());
+    assert!(matches!(store.replace(&key(1), entry("two"), version, deadline).await.unwrap(), Written::Done(_)));
+    assert!(text(&*store, &key(1), deadline).await.is_some());
     assert!(text(&*store, &key(1), after).await.is_none());
 }
 
@@ -86,46 +87,47 @@ pub async fn a_version_does_not_fit_an_entry_made_anew(store: Arc<dyn Store>) {
     assert_eq!(text(&*store, &key(1), NOW).await.as_deref(), Some("two"));
 }
 
+// Laws 3 and 4
+pub async fn a_deadline_moves_with_a_write_that_counts(store: Arc<dyn Store>) {
+    let until = |seconds| Entry { deadline: later(seconds), ..owned("one", "ann") };
+    let first = create(&*store, &key(1), until(10)).await;
+    // Read before and after, so that a cache has something to correct.
+    assert!(text(&*store, &key(1), NOW).await.is_some());
+    let Written::Done(second) = store.replace(&key(1), until(20), first, later(5)).await.unwrap() else {
+        panic!("the version was right")
+    };
+    assert!(second > first);
+    assert_eq!(store.load(&key(1), later(15)).await.unwrap().unwrap(), (until(20), second));
+    let late = store.replace(&key(1), until(30), first, later(15)).await.unwrap();
+    assert_eq!(late, Written::Conflict, "it was decided on the old deadline");
+    let nearer = store.replace(&key(1), until(16), second, later(15)).await.unwrap();
+    assert!(matches!(nearer, Written::Done(third) if third > second), "a deadline may also come nearer: {nearer:?}");
+    assert!(text(&*store, &key(1), later(16)).await.is_some());
+    assert!(text(&*store, &key(1), later(17)).await.is_none());
+}
+
+// Law 4
+pub async fn replace_of_what_was_never_there_is_gone(store: Arc<dyn Store>) {
+    assert_eq!(store.replace(&key(1), owned("one", "ann"), Version(1), NOW).await.unwrap(), Written::Gone);
+    assert!(text(&*store, &key(1), NOW).await.is_none());
+}
+
 // Law 4; SL6
 pub async fn replace_after_delete_is_gone(store: Arc<dyn Store>) {
     let version = create(&*store, &key(1), entry("one")).await;
     store.delete(&key(1)).await.unwrap();
-    assert_eq!(store.replace(&key(1), entry("two"), version, NOW).await.unwrap(), Written::Gone);
+    let longer = Entry { deadline: later(20), ..entry("two") };
+    assert_eq!(store.replace(&key(1), longer, version, NOW).await.unwrap(), Written::Gone);
     assert!(text(&*store, &key(1), NOW).await.is_none());
+    assert!(text(&*store, &key(1), later(11)).await.is_none());
 }
 
 // Law 4; SL4
 pub async fn replace_of_an_expired_entry_is_gone(store: Arc<dyn Store>) {
-    let version = create(&*store, &key(1), entry("one")).await;
-    assert_eq!(store.replace(&key(1), entry("two"), version, later(11)).await.unwrap(), Written::Gone);
-    assert!(text(&*store, &key(1), later(11)).await.is_none());
-    let other = Version(version.0 + 1);
-    create(&*store, &key(2), entry("one")).await;
-    assert_eq!(store.replace(&key(2), entry("two"), other, later(11)).await.unwrap(), Written::Gone);
-}
-
-// Law 4
-pub async fn touch_moves_the_deadline_and_keeps_the_version(store: Arc<dyn Store>) {
-    let version = create(&*store, &key(1), owned("one", "ann")).await;
-    // Read before and after, so that a cache has something to correct.
-    assert!(text(&*store, &key(1), NOW).await.is_some());
-    assert!(store.touch(&key(1), later(20), later(5)).await.unwrap());
-    let (found, found_version) = store.load(&key(1), later(15)).await.unwrap().unwrap();
-    assert_eq!((found.deadline, found.bytes, found_version), (later(20), entry("one").bytes, version));
-    assert!(matches!(store.replace(&key(1), entry("two"), version, later(15)).await.unwrap(), Written::Done(_)));
-    assert!(store.touch(&key(1), later(6), later(5)).await.unwrap(), "a deadline may also come nearer");
-    assert!(text(&*store, &key(1), later(7)).await.is_none());
-}
-
-// Law 4; SL4, SL6
-pub async fn touch_does_not_resurrect(store: Arc<dyn Store>) {
-    assert!(!store.touch(&key(1), later(20), NOW).await.unwrap(), "never there");
-    create(&*store, &key(1), entry("one")).await;
-    store.delete(&key(1)).await.unwrap();
-    assert!(!store.touch(&key(1), later(20), NOW).await.unwrap(), "deleted");
-    create(&*store, &key(2), entry("two")).await;
-    assert!(!store.touch(&key(2), later(20), later(11)).await.unwrap(), "expired");
-    for n in [1, 2] {
+    for (n, ahead) in [(1, 0), (2, 1)] {
+        let version = create(&*store, &key(n), entry("one")).await;
+        let (longer, expected) = (Entry { deadline: later(20), ..entry("two") }, Version(version.0 + ahead));
+        assert_eq!(store.replace(&key(n), longer, expected, later(11)).await.unwrap(), Written::Gone);
         assert!(text(&*store, &key(n), later(11)).await.is_none());
         assert!(text(&*store, &key(n), NOW).await.is_none());
     }
@@ -141,16 +143,18 @@ pub async fn delete_of_an_absent_entry_succeeds(store: Arc<dyn Store>) {
 
 // SL13
 pub async fn what_was_seen_expired_stays_so_when_the_clock_steps_back(store: Arc<dyn Store>) {
-    let version = create(&*store, &key(1), entry("one")).await;
-    for n in 2..=3 {
-        create(&*store, &key(n), entry("one")).await;
+    let longer = || Entry { deadline: later(20), ..entry("two") };
+    let mut versions = Vec::new();
+    for n in 0..3 {
+        versions.push(create(&*store, &key(n), entry("one")).await);
     }
-    assert!(store.load(&key(1), later(11)).await.unwrap().is_none());
-    assert!(!store.touch(&key(2), later(20), later(11)).await.unwrap());
-    assert_eq!(store.replace(&key(3), entry("two"), version, later(11)).await.unwrap(), Written::Gone);
-    for n in 1..=3 {
+    assert!(store.load(&key(0), later(11)).await.unwrap().is_none());
+    assert_eq!(store.replace(&key(1), longer(), versions[1], later(11)).await.unwrap(), Written::Gone);
+    let other = Version(versions[2].0 + 1);
+    assert_eq!(store.replace(&key(2), longer(), other, later(11)).await.unwrap(), Written::Gone);
+    for (n, version) in (0..).zip(versions) {
         assert!(text(&*store, &key(n), NOW).await.is_none(), "key {n} came back");
-        assert!(!store.touch(&key(n), later(20), NOW).await.unwrap());
+        assert_eq!(store.replace(&key(n), longer(), version, NOW).await.unwrap(), Written::Gone);
     }
 }
 
@@ -162,7 +166,8 @@ pub async fn no_clock_value_is_too_strange(store: Arc<dyn Store>) {
         for now in moments {
             let found = store.load(&key(n), now).await.unwrap();
             assert!(found.is_none() || !deadline.has_passed(now), "until {deadline:?}, asked at {now:?}");
-            store.touch(&key(n), deadline, now).await.unwrap();
+            let version = found.map_or(Version(0), |(_, version)| version);
+            store.replace(&key(n), Entry { deadline, ..entry("two") }, version, now).await.unwrap();
             store.sweep(now, 1).await.unwrap();
         }
     }
@@ -201,6 +206,19 @@ pub async fn the_index_follows_a_change_of_owner(store: Arc<dyn Store>) {
     assert_eq!(keys_of(&*store, "bob", NOW).await, []);
 }
 
+// Laws 4 and 8
+pub async fn the_index_follows_the_deadline(store: Arc<dyn Store>) {
+    let until = |seconds| Entry { deadline: later(seconds), ..owned("", "ann") };
+    for n in 1..=2 {
+        create(&*store, &key(n), until(10)).await;
+    }
+    move_deadline(&*store, &key(1), later(30), NOW).await;
+    move_deadline(&*store, &key(2), later(5), NOW).await;
+    assert_eq!(keys_of(&*store, "ann", later(6)).await, [key(1)]);
+    assert_eq!(keys_of(&*store, "ann", later(30)).await, [key(1)]);
+    assert_eq!(keys_of(&*store, "ann", later(31)).await, []);
+}
+
 // Laws 1 and 8
 pub async fn sweep_removes_what_has_expired_up_to_its_limit(store: Arc<dyn Store>) {
     for n in 0..300 {
@@ -225,15 +243,12 @@ pub async fn sweep_removes_what_has_expired_up_to_its_limit(store: Arc<dyn Store
 
 // Law 4; SL4
 pub async fn sweep_goes_by_the_newest_deadline(store: Arc<dyn Store>) {
-    let mut versions = Vec::new();
-    for n in 0..4 {
-        versions.push(create(&*store, &key(n), Entry { deadline: later(20), ..entry("") }).await);
+    for (n, deadlines) in [(0, &[20, 10][..]), (1, &[20, 30]), (2, &[20, 30, 10]), (3, &[20, 10, 30])] {
+        create(&*store, &key(n), Entry { deadline: later(deadlines[0]), ..entry("") }).await;
+        for deadline in &deadlines[1..] {
+            move_deadline(&*store, &key(n), later(*deadline), NOW).await;
+        }
     }
-    let until = |seconds| Entry { deadline: later(seconds), ..entry("") };
-    store.touch(&key(0), later(10), NOW).await.unwrap();
-    store.touch(&key(1), later(30), NOW).await.unwrap();
-    store.replace(&key(2), until(10), versions[2], NOW).await.unwrap();
-    store.replace(&key(3), until(30), versions[3], NOW).await.unwrap();
     assert_eq!(store.sweep(later(11), 10).await.unwrap(), 2);
     assert_eq!(store.sweep(later(21), 10).await.unwrap(), 0);
     assert!(text(&*store, &key(1), later(21)).await.is_some() && text(&*store, &key(3), later(21)).await.is_some());

@@ -76,10 +76,10 @@ stores_keep! {
         laws::create_takes_the_place_of_an_expired_entry,
         laws::replace_writes_only_over_the_version_it_was_given,
         laws::a_version_does_not_fit_an_entry_made_anew,
+        laws::a_deadline_moves_with_a_write_that_counts,
+        laws::replace_of_what_was_never_there_is_gone,
         laws::replace_after_delete_is_gone,
         laws::replace_of_an_expired_entry_is_gone,
-        laws::touch_moves_the_deadline_and_keeps_the_version,
-        laws::touch_does_not_resurrect,
         laws::delete_of_an_absent_entry_succeeds,
         laws::what_was_seen_expired_stays_so_when_the_clock_steps_back,
         laws::no_clock_value_is_too_strange,
@@ -117,6 +117,7 @@ stores_keep! {
     {
         laws::the_index_lists_only_live_keys,
         laws::the_index_follows_a_change_of_owner,
+        laws::the_index_follows_the_deadline,
         races::the_index_agrees_with_the_entries_after_a_race,
     }
 }

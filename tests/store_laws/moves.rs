@@ -54,9 +54,6 @@ impl Store for FromOld {
     ) -> Result<Written, StoreError> {
         self.moving.replace(key, entry, expected, now).await
     }
-    async fn touch(&self, key: &StoreKey, deadline: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
-        self.moving.touch(key, deadline, now).await
-    }
     async fn delete(&self, key: &StoreKey) -> Result<(), StoreError> {
         self.moving.delete(key).await
     }
@@ -74,6 +71,11 @@ impl Store for FromOld {
 /// It would live longer than a minute.
 fn session(text: &str) -> Entry {
     Entry { deadline: later(600), ..owned(text, "ann") }
+}
+
+/// What is written over it: the deadline moves, too.
+fn extended(text: &str) -> Entry {
+    Entry { deadline: later(700), ..owned(text, "ann") }
 }
 
 /// The two stores, and two proxies that move sessions from one to the other.
@@ -119,8 +121,9 @@ impl Pair {
         }
     }
 
-    async fn assert_lives(&self, expected: &str, order: &str) {
-        assert_eq!(text(&self.later(), &key(1), NOW).await.as_deref(), Some(expected), "{order}");
+    async fn assert_lives(&self, expected: &Entry, order: &str) {
+        let (found, _) = self.later().load(&key(1), NOW).await.unwrap().expect(order);
+        assert!(found == *expected, "{order}: {found:?} instead of {expected:?}");
         assert_eq!(keys_of(&self.later(), "ann", NOW).await, [key(1)], "{order}");
     }
 }
@@ -137,7 +140,7 @@ fn writes(proxy: &Arc<Moving>) -> Task {
     let proxy = Arc::clone(proxy);
     Box::pin(async move {
         let (_, version) = proxy.load(&key(1), NOW).await.unwrap().expect("nobody is logged out");
-        let written = proxy.replace(&key(1), session("two"), version, NOW).await.unwrap();
+        let written = proxy.replace(&key(1), extended("two"), version, NOW).await.unwrap();
         assert!(matches!(written, Written::Done(_)), "{written:?}");
     })
 }
@@ -147,17 +150,10 @@ fn tries_to_write(proxy: &Arc<Moving>) -> Task {
     let proxy = Arc::clone(proxy);
     Box::pin(async move {
         while let Some((_, version)) = proxy.load(&key(1), NOW).await.unwrap() {
-            if let Written::Done(_) = proxy.replace(&key(1), session("two"), version, NOW).await.unwrap() {
+            if let Written::Done(_) = proxy.replace(&key(1), extended("two"), version, NOW).await.unwrap() {
                 return;
             }
         }
-    })
-}
-
-fn touches(proxy: &Arc<Moving>) -> Task {
-    let proxy = Arc::clone(proxy);
-    Box::pin(async move {
-        proxy.touch(&key(1), later(700), NOW).await.unwrap();
     })
 }
 
@@ -208,7 +204,7 @@ fn copies(pair: &Pair) -> Task {
     })
 }
 
-async fn in_every_order(tasks: impl Fn(&Pair) -> [Task; 2], lives: Option<&'static str>) {
+async fn in_every_order(tasks: impl Fn(&Pair) -> [Task; 2], lives: Option<Entry>) {
     // The same stores each time: to make them costs more than a run.
     let (new, old) = (Fixture::memory().store(), Fixture::memory().store());
     let set_up = async || {
@@ -219,9 +215,10 @@ async fn in_every_order(tasks: impl Fn(&Pair) -> [Task; 2], lives: Option<&'stat
         let tasks = tasks(&pair);
         (pair, tasks)
     };
+    let lives = lives.as_ref();
     let orders = every_order(set_up, |pair, order| async move {
         match lives {
-            Some(text) => pair.assert_lives(text, &order).await,
+            Some(expected) => pair.assert_lives(expected, &order).await,
             None => pair.assert_ended(&order).await,
         }
     });
@@ -231,21 +228,22 @@ async fn in_every_order(tasks: impl Fn(&Pair) -> [Task; 2], lives: Option<&'stat
 
 #[tokio::test]
 async fn two_readers_both_find_the_session() {
-    in_every_order(|pair| [reads(&pair.proxies[0], &["one"]), reads(&pair.proxies[1], &["one"])], Some("one")).await;
-    in_every_order(|pair| [reads(&pair.proxies[0], &["one"]), copies(pair)], Some("one")).await;
+    in_every_order(|pair| [reads(&pair.proxies[0], &["one"]), reads(&pair.proxies[1], &["one"])], Some(session("one")))
+        .await;
+    in_every_order(|pair| [reads(&pair.proxies[0], &["one"]), copies(pair)], Some(session("one"))).await;
 }
 
 #[tokio::test]
 async fn a_reader_finds_the_session_while_another_changes_it() {
-    in_every_order(|pair| [reads(&pair.proxies[0], &["one", "two"]), writes(&pair.proxies[1])], Some("two")).await;
-    in_every_order(|pair| [reads(&pair.proxies[0], &["one"]), touches(&pair.proxies[1])], Some("one")).await;
+    in_every_order(|pair| [reads(&pair.proxies[0], &["one", "two"]), writes(&pair.proxies[1])], Some(extended("two")))
+        .await;
 }
 
 #[tokio::test]
 async fn a_copy_never_takes_a_change_back() {
-    in_every_order(|pair| [copies(pair), writes(&pair.proxies[1])], Some("two")).await;
-    in_every_order(|pair| [copies(pair), touches(&pair.proxies[1])], Some("one")).await;
-    in_every_order(|pair| [tries_to_write(&pair.proxies[0]), tries_to_write(&pair.proxies[1])], Some("two")).await;
+    in_every_order(|pair| [copies(pair), writes(&pair.proxies[1])], Some(extended("two"))).await;
+    in_every_order(|pair| [tries_to_write(&pair.proxies[0]), tries_to_write(&pair.proxies[1])], Some(extended("two")))
+        .await;
 }
 
 #[tokio::test]
@@ -253,7 +251,6 @@ async fn nothing_that_races_with_an_end_revives_the_session() {
     in_every_order(|pair| [ends(&pair.proxies[0]), reads(&pair.proxies[1], &["one", "nothing"])], None).await;
     in_every_order(|pair| [ends(&pair.proxies[0]), copies(pair)], None).await;
     in_every_order(|pair| [ends(&pair.proxies[0]), tries_to_write(&pair.proxies[1])], None).await;
-    in_every_order(|pair| [ends(&pair.proxies[0]), touches(&pair.proxies[1])], None).await;
     in_every_order(|pair| [ends(&pair.proxies[0]), ends(&pair.proxies[1])], None).await;
     in_every_order(|pair| [ends_by_owner(&pair.proxies[0]), reads(&pair.proxies[1], &["one", "nothing"])], None).await;
     in_every_order(|pair| [ends_by_owner(&pair.proxies[0]), copies(pair)], None).await;
@@ -310,7 +307,7 @@ async fn a_new_session_may_take_the_place_of_an_end() {
     proxy.load(&key(1), NOW).await.unwrap();
     proxy.delete(&key(1)).await.unwrap();
     create(&proxy, &key(1), session("anew")).await;
-    pair.assert_lives("anew", "").await;
+    pair.assert_lives(&session("anew"), "").await;
     assert_eq!(proxy.create(&key(1), entry("twice"), NOW).await.unwrap(), Written::Conflict);
 }
 
@@ -331,9 +328,6 @@ impl Store for Silent {
         silence()
     }
     async fn replace(&self, _: &StoreKey, _: Entry, _: Version, _: Timestamp) -> Result<Written, StoreError> {
-        silence()
-    }
-    async fn touch(&self, _: &StoreKey, _: Timestamp, _: Timestamp) -> Result<bool, StoreError> {
         silence()
     }
     async fn delete(&self, _: &StoreKey) -> Result<(), StoreError> {
@@ -361,7 +355,6 @@ async fn what_the_old_store_does_not_answer_is_unknown_and_not_absent() {
     assert!(proxy.peek(&key(2), NOW).await.is_err());
     assert!(proxy.create(&key(2), entry(""), NOW).await.is_err());
     assert!(proxy.replace(&key(1), entry(""), version, NOW).await.is_err());
-    assert!(proxy.touch(&key(1), later(20), NOW).await.is_err());
     assert!(proxy.delete(&key(1)).await.is_err());
     assert!(proxy.index().is_none(), "sessions that are not found cannot be ended");
     assert_eq!(text(&proxy, &key(1), NOW).await.as_deref(), Some("moved already"), "nothing was half done");

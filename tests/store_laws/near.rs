@@ -1,7 +1,7 @@
 //! What a store with copies promises about their age, and about sessions that were ended.
 
 use crate::interleaving::give_way;
-use crate::support::{Fixture, NOW, create, entry, key, later, text};
+use crate::support::{Fixture, NOW, create, entry, key, later, move_deadline, text};
 use async_trait::async_trait;
 use cloakroom::clock::Timestamp;
 use cloakroom::session::StoreKey;
@@ -65,11 +65,9 @@ impl Store for Far {
         expected: Version,
         now: Timestamp,
     ) -> Result<Written, StoreError> {
+        let written = self.inner.replace(key, entry, expected, now).await;
         give_way(1).await;
-        self.hear(self.inner.replace(key, entry, expected, now).await)
-    }
-    async fn touch(&self, key: &StoreKey, deadline: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
-        self.hear(self.inner.touch(key, deadline, now).await)
+        self.hear(written)
     }
     async fn delete(&self, key: &StoreKey) -> Result<(), StoreError> {
         self.hear(self.inner.delete(key).await)
@@ -204,12 +202,14 @@ async fn a_copy_ends_with_its_own_deadline_and_stays_ended() {
 async fn an_acknowledged_write_is_the_copy() {
     let (scene, version) = Scene::with_session().await;
     scene.near.replace(&key(1), entry("two"), version, NOW).await.unwrap();
-    assert!(scene.near.touch(&key(1), later(20), NOW).await.unwrap());
+    let version = move_deadline(&*scene.near, &key(1), later(20), NOW).await;
     let asked = scene.far.loads();
-    let (found, version) = scene.near.peek(&key(1), later(15)).await.unwrap().unwrap();
-    assert_eq!((found.deadline, &found.bytes[..], scene.far.loads()), (later(20), &b"two"[..], asked));
-    let written = scene.near.replace(&key(1), entry("three"), version, NOW).await.unwrap();
-    assert!(matches!(written, Written::Done(_)), "the version was right: {written:?}");
+    let copy = scene.near.peek(&key(1), later(15)).await.unwrap().unwrap();
+    assert_eq!(copy, (Entry { deadline: later(20), ..entry("two") }, version));
+    assert_eq!(scene.far.loads(), asked);
+    let version = move_deadline(&*scene.near, &key(1), later(5), NOW).await;
+    assert_eq!(scene.near.recall(&key(1), NOW), Some((Entry { deadline: later(5), ..entry("two") }, version)));
+    assert_eq!(scene.recall(later(6)), None, "nothing of the longer life is left");
 }
 
 #[tokio::test]
@@ -274,7 +274,6 @@ async fn a_session_that_was_to_end_is_never_recalled() {
         assert!(near.replace(&key(1), alias, version, NOW).await.is_err());
     })
     .await;
-    check_never_recalled(async |near, _| assert!(near.touch(&key(1), later(1), NOW).await.is_err())).await;
     // Given up in the middle.
     check_never_recalled(async |near, version| {
         give_up(near.replace(&key(1), Entry { deadline: NOW, ..entry("") }, version, NOW)).await;
@@ -332,16 +331,22 @@ async fn a_slow_read_does_not_undo_what_was_heard_meanwhile() {
 
 #[tokio::test]
 async fn of_two_writes_at_once_neither_is_believed() {
-    let (scene, version) = Scene::with_session().await;
-    let one = key(1);
-    let first = scene.near.replace(&one, entry("two"), version, NOW);
-    let second = scene.near.touch(&one, later(20), NOW);
-    // The first one waits a moment in the store.
-    let (first, second) = tokio::join!(biased; first, second);
-    assert!(matches!(first.unwrap(), Written::Done(_)) && second.unwrap());
-    let asked = scene.far.loads();
-    assert_eq!(scene.peek().await.as_deref(), Some("two"));
-    assert_eq!(scene.far.loads(), asked + 1);
+    for is_heard_in_order in [true, false] {
+        let (scene, version) = Scene::with_session().await;
+        let one = key(1);
+        let mut first = scene.near.replace(&one, entry("two"), version, NOW);
+        give_up(&mut first).await;
+        // It took place, and nobody here has heard so yet.
+        let (_, version) = scene.near.load(&one, NOW).await.unwrap().unwrap();
+        let longer = Entry { deadline: later(20), ..entry("three") };
+        let mut second = scene.near.replace(&one, longer, version, NOW);
+        give_up(&mut second).await;
+        let heard = if is_heard_in_order { [first.await, second.await] } else { [second.await, first.await] };
+        assert!(heard.iter().all(|written| matches!(written, Ok(Written::Done(_)))), "{heard:?}");
+        let asked = scene.far.loads();
+        assert_eq!(scene.peek().await.as_deref(), Some("three"));
+        assert_eq!(scene.far.loads(), asked + 1);
+    }
 }
 
 #[tokio::test]

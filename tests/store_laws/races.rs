@@ -64,11 +64,8 @@ pub async fn destroy_racing_writes_revives_nothing(store: Arc<dyn Store>) {
             writers.spawn(async move {
                 loop {
                     let Some((found, version)) = store.load(&key(round), NOW).await.unwrap() else { return };
-                    if writer % 2 == 0 {
-                        store.touch(&key(round), later(20), NOW).await.unwrap();
-                    } else {
-                        store.replace(&key(round), found, version, NOW).await.unwrap();
-                    }
+                    let deadline = if writer % 2 == 0 { later(20) } else { found.deadline };
+                    store.replace(&key(round), Entry { deadline, ..found }, version, NOW).await.unwrap();
                 }
             });
         }

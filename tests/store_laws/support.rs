@@ -200,6 +200,15 @@ pub async fn create(store: &dyn Store, key: &StoreKey, entry: Entry) -> Version 
     }
 }
 
+/// Gives a live entry another deadline: what it says is written again, under the next version.
+pub async fn move_deadline(store: &dyn Store, key: &StoreKey, deadline: Timestamp, now: Timestamp) -> Version {
+    let (found, version) = store.load(key, now).await.unwrap().expect("it lives");
+    match store.replace(key, Entry { deadline, ..found }, version, now).await.unwrap() {
+        Written::Done(version) => version,
+        other => panic!("the version was right, got {other:?}"),
+    }
+}
+
 pub async fn text(store: &dyn Store, key: &StoreKey, now: Timestamp) -> Option<String> {
     let found = store.load(key, now).await.unwrap();
     found.map(|(entry, _)| String::from_utf8(entry.bytes.to_vec()).unwrap())

@@ -64,9 +64,9 @@ pub async fn a_walk_sees_what_lives_through_all_of_it(store: Arc<dyn Store>) {
         let (even, odd) = (key(step * 2 % 100), key((step * 6 + 1) % 100));
         store.delete(&even).await.unwrap();
         create(&*store, &key(500 + step), entry("new")).await;
-        store.touch(&odd, later(5 + step % 9), NOW).await.unwrap();
         if let Some((_, version)) = store.load(&odd, NOW).await.unwrap() {
-            store.replace(&odd, entry("changed"), version, NOW).await.unwrap();
+            let changed = Entry { deadline: later(5 + step % 9), ..entry("changed") };
+            store.replace(&odd, changed, version, NOW).await.unwrap();
         }
         step += 1;
     }

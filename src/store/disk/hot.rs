@@ -77,11 +77,6 @@ impl HotEntries {
                     let entry = Entry { bytes: Bytes::copy_from_slice(&entry.bytes), ..entry };
                     stripe.put(key, (entry, version));
                 }
-                Change::Moved(deadline) => {
-                    if let Some((entry, _)) = stripe.get(&key) {
-                        entry.deadline = deadline;
-                    }
-                }
                 Change::Gone => stripe.remove(&key),
             }
         }
@@ -156,12 +151,10 @@ mod tests {
         hot.turn_on();
         hot.read(&key(1), || Ok(Some(found(10)))).unwrap();
         assert!(has(&hot, &key(1)));
-        hot.apply(vec![(key(1), Change::Moved(Timestamp::from_millis(20)))]);
-        let (entry, _) = hot.read(&key(1), || Ok(None)).unwrap().unwrap();
-        assert_eq!(entry.deadline, Timestamp::from_millis(20));
+        let moved = Entry { deadline: Timestamp::from_millis(20), ..found(10).0 };
+        hot.apply(vec![(key(1), Change::Put(moved.clone(), Version(2)))]);
+        assert_eq!(hot.read(&key(1), || Ok(None)).unwrap(), Some((moved, Version(2))));
         hot.apply(vec![(key(1), Change::Gone)]);
-        assert!(!has(&hot, &key(1)));
-        hot.apply(vec![(key(1), Change::Moved(Timestamp::from_millis(20)))]);
         assert!(!has(&hot, &key(1)));
         hot.apply(vec![(key(1), Change::Put(found(10).0, Version(3)))]);
         hot.forget(&[(key(1), Change::Gone)]);

@@ -158,11 +158,6 @@ impl Store for DiskStore {
         self.write(move |db, effects| statements::replace(db, &key, entry, expected, now, effects)).await
     }
 
-    async fn touch(&self, key: &StoreKey, deadline: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
-        let key = *key;
-        self.write(move |db, effects| statements::touch(db, &key, deadline, now, effects)).await
-    }
-
     async fn delete(&self, key: &StoreKey) -> Result<(), StoreError> {
         let key = *key;
         self.write(move |db, effects| statements::delete(db, &key, effects)).await

@@ -96,22 +96,6 @@ pub(super) fn replace(
     }
 }
 
-pub(super) fn touch(
-    db: &Connection,
-    key: &StoreKey,
-    deadline: Timestamp,
-    now: Timestamp,
-    effects: &mut Effects,
-) -> Result<bool> {
-    let mut update = db.prepare_cached("UPDATE sessions SET deadline = ?2 WHERE key = ?1 AND deadline >= ?3")?;
-    if update.execute(params![key.as_bytes(), to_sql(deadline), to_sql(now)])? > 0 {
-        effects.push(*key, Change::Moved(deadline));
-        return Ok(true);
-    }
-    expire(db, key, now, effects)?;
-    Ok(false)
-}
-
 pub(super) fn delete(db: &Connection, key: &StoreKey, effects: &mut Effects) -> Result<()> {
     db.prepare_cached("DELETE FROM sessions WHERE key = ?1")?.execute([key.as_bytes()])?;
     effects.push(*key, Change::Gone);

@@ -4,7 +4,6 @@ use super::Sync;
 use super::hot::HotEntries;
 use super::keeper::Keeper;
 use super::schema::OpenError;
-use crate::clock::Timestamp;
 use crate::session::StoreKey;
 use crate::store::{Entry, Version};
 use rusqlite::{Connection, ErrorCode};
@@ -53,7 +52,6 @@ impl Failure {
 /// What a committed write means to the hot entries.
 pub(super) enum Change {
     Put(Entry, Version),
-    Moved(Timestamp),
     Gone,
 }
 
@@ -184,7 +182,6 @@ mod tests {
         check(store.load(&StoreKey::from_bytes([2; 32]), now).await);
         check(store.create(&key, entry.clone(), now).await);
         check(store.replace(&key, entry, Version(1), now).await);
-        check(store.touch(&key, now, now).await);
         check(store.delete(&key).await);
         check(store.sweep(now, 1).await);
         check(store.keys_of(&OwnerKey::new("main", "ann"), now).await);

@@ -4,8 +4,8 @@
 //! 1 format · 1 flags · 16 key digest · 8 version · 8 deadline · 8 listed until · [32 owner] · bytes
 //! ```
 //!
-//! The version is ours and not the unique number that memcached gives every write, because moving a deadline is a write for
-//! memcached and none for us. A new entry draws its first version at random, so that none fits an entry made anew.
+//! The version is ours and not the unique number that memcached gives every write: a server that was started anew counts
+//! from one again. A new entry draws its first version at random, so that none fits an entry made anew.
 
 use super::wire::Ttl;
 use crate::clock::Timestamp;

@@ -1,8 +1,8 @@
 //! Sessions in memcached: one or several servers, spoken to in the meta protocol.
 //!
 //! A session is one item, its owner's list another; both are written by compare-and-swap. A read is one round trip, and so
-//! is a write that follows a read in this process; a touch takes two, because memcached has no deadline of our precision.
-//! Each key has one server (see `ring.rs`) and one connection to it, so that its commands keep their order.
+//! is a write that follows a read in this process. Each key has one server (see `ring.rs`) and one connection to it, so
+//! that its commands keep their order.
 //!
 //! memcached cannot be walked reliably (its crawler is a debugging aid, and misses what moves), so there is no
 //! [`Scan`](crate::store::Scan). It removes by itself what has expired, so there is nothing to sweep.
@@ -188,22 +188,7 @@ impl MemcachedStore {
             match self.put(key, &item, Some(known.unique), now).await? {
                 Put::Done(version) => return Ok(Written::Done(version)),
                 Put::Missing => return Ok(Written::Gone),
-                // Another writer, or only a touch.
-                Put::Other => {}
-            }
-        }
-        Err(Failure::Crowded)
-    }
-
-    async fn try_touch(&self, key: &StoreKey, deadline: Timestamp, now: Timestamp) -> Result<bool, Failure> {
-        for _ in 0..TRIES {
-            let Some((mut item, unique)) = self.look_live(key, now).await? else { return Ok(false) };
-            let known = Known::of(&item, unique);
-            item.entry.deadline = deadline;
-            item.listed_until = self.list(key, &item.entry, Some(&known), now).await?;
-            match self.put(key, &item, Some(unique), now).await? {
-                Put::Done(_) => return Ok(true),
-                Put::Missing => return Ok(false),
+                // Another writer, or only another connection since: what lies there now tells.
                 Put::Other => {}
             }
         }
@@ -233,10 +218,6 @@ impl Store for MemcachedStore {
         now: Timestamp,
     ) -> Result<Written, StoreError> {
         self.told(self.try_replace(key, entry, expected, now).await)
-    }
-
-    async fn touch(&self, key: &StoreKey, deadline: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
-        self.told(self.try_touch(key, deadline, now).await)
     }
 
     /// Final against writers who are under way: they write over a unique number that is no more.

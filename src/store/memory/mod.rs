@@ -293,14 +293,6 @@ impl Store for MemoryStore {
         self.with_room(now, || self.try_replace(key, &entry, expected, now))
     }
 
-    async fn touch(&self, key: &StoreKey, deadline: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
-        let touched = self.if_live(key, now, |slot| {
-            self.deadlines.shift(*key, slot.deadline, deadline);
-            slot.deadline = deadline;
-        });
-        Ok(touched.is_some())
-    }
-
     async fn delete(&self, key: &StoreKey) -> Result<(), StoreError> {
         self.remove_if(key, |_| true);
         Ok(())
@@ -379,8 +371,7 @@ mod tests {
         assert_eq!(replace(entry(Some("bob"), 20), 0).await, (1, 1, 1));
         assert_eq!(replace(entry(None, 20), 0).await, (1, 1, 0));
         assert_eq!(replace(entry(Some("ann"), 30), 0).await, (1, 1, 1));
-        store.touch(&key, moment(40), moment(0)).await.unwrap();
-        assert_eq!(sizes(&store), (1, 1, 1));
+        assert_eq!(replace(entry(Some("ann"), 40), 0).await, (1, 1, 1));
         store.create(&key, entry(Some("bob"), 60), moment(50)).await.unwrap();
         assert_eq!(sizes(&store), (1, 1, 1));
         assert!(store.load(&key, moment(70)).await.unwrap().is_none());

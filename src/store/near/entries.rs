@@ -313,19 +313,9 @@ impl Writing<'_> {
         });
     }
 
-    /// The store has answered a write of the deadline alone, or a deletion: whether the entry lives.
-    pub(super) fn touched(mut self, lives: bool) {
-        let deadline = self.deadline;
-        self.settle(|_, part, key, asked| {
-            let is_alone = *part.counter_of(key) == asked.counter;
-            match part.copies.get(key) {
-                Some(copy) if lives && is_alone => copy.entry.deadline = deadline,
-                _ if lives => {
-                    part.outdate(key, deadline);
-                }
-                _ => part.copies.remove(key),
-            }
-        });
+    /// The store has answered a deletion.
+    pub(super) fn deleted(mut self) {
+        self.settle(|_, part, key, _| part.copies.remove(key));
     }
 
     fn settle(&mut self, act: impl FnOnce(&NearEntries, &mut Part, &StoreKey, Asked)) {

@@ -88,18 +88,11 @@ impl Store for Near {
         Ok(written)
     }
 
-    async fn touch(&self, key: &StoreKey, deadline: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
-        let writing = self.entries.write(key, deadline);
-        let touched = self.inner.touch(key, deadline, now).await?;
-        writing.touched(touched);
-        Ok(touched)
-    }
-
     async fn delete(&self, key: &StoreKey) -> Result<(), StoreError> {
         // No entry lives until then: there is nothing that may be shown any more, whatever comes of the call.
         let writing = self.entries.write(key, Timestamp::default());
         self.inner.delete(key).await?;
-        writing.touched(false);
+        writing.deleted();
         Ok(())
     }
 

@@ -195,15 +195,6 @@ impl Store for PostgresStore {
         }
     }
 
-    async fn touch(&self, key: &StoreKey, deadline: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
-        let values = [Value::key(key), Value::moment(deadline), Value::bucket(deadline), Value::moment(now)];
-        let is_live = !self.ask(key.as_bytes(), &self.queries().touch, &values).await?.is_empty();
-        if !is_live {
-            self.expire(key, now).await?;
-        }
-        Ok(is_live)
-    }
-
     async fn delete(&self, key: &StoreKey) -> Result<(), StoreError> {
         self.ask(key.as_bytes(), &self.queries().delete, &[Value::key(key)]).await?;
         Ok(())

@@ -27,7 +27,6 @@ pub(super) struct Queries {
     pub create_owned: Query,
     pub create: Query,
     pub replace: Query,
-    pub touch: Query,
     pub delete: Query,
     /// Removes an entry if it has expired.
     pub expire: Query,
@@ -56,13 +55,6 @@ impl Queries {
             create_owned: query(create(&table, &end), true, false),
             create: query(create(&table, &update), true, false),
             replace: query(replace(&table, sync), true, false),
-            touch: query(
-                format!(
-                    "UPDATE {table} SET expires = $2, bucket = $3 WHERE id = $1 AND expires >= $4 RETURNING {update}"
-                ),
-                true,
-                false,
-            ),
             delete: query(format!("DELETE FROM {table} WHERE id = $1 RETURNING {end}"), true, true),
             expire: query(format!("DELETE FROM {table} WHERE id = $1 AND expires < $2 RETURNING {update}"), true, true),
             sweep: query(sweep(&table), true, true),
@@ -79,14 +71,13 @@ impl Queries {
     }
 
     /// All of them, in the order of their places.
-    pub(super) fn all(&self) -> [&Query; 13] {
+    pub(super) fn all(&self) -> [&Query; 12] {
         // Taken apart, so that none is forgotten.
         let Self {
             load,
             create_owned,
             create,
             replace,
-            touch,
             delete,
             expire,
             sweep,
@@ -96,7 +87,7 @@ impl Queries {
             estimate,
             count,
         } = self;
-        [load, create_owned, create, replace, touch, delete, expire, sweep, keys_of, first_page, page, estimate, count]
+        [load, create_owned, create, replace, delete, expire, sweep, keys_of, first_page, page, estimate, count]
     }
 }
 

@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use super::layout::{self, Head, LONG, Listed, NoEntry};
 use super::names::Place;
-use super::scripts::{CREATING, DELETING, EXPIRING, Lua, REPLACING, TOUCHING};
+use super::scripts::{CREATING, DELETING, EXPIRING, Lua, REPLACING};
 use super::servers::{Answer, Request, unavailable};
 use super::{MAX_ENTRY, NAME, RedisStore};
 use crate::clock::Timestamp;
@@ -195,32 +195,6 @@ impl Store for RedisStore {
             }
         }
         Ok(Written::Conflict)
-    }
-
-    async fn touch(&self, key: &StoreKey, deadline: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
-        let place = self.names.session(key);
-        let (life, moved) = (life(deadline, now), clock(deadline));
-        let mut listed: Option<Listed> = None;
-        for _ in 0..ROUNDS {
-            let listing = listed.map(Listed::to_bytes);
-            let listing = listing.as_ref().map_or(&[][..], |bytes| &bytes[..]);
-            let now_bytes = clock(now);
-            let arguments: [&[u8]; 4] = [&now_bytes, life.as_bytes(), &moved, listing];
-            let verdict = self.run(&TOUCHING, &place, layout::tag(key.as_bytes()), &arguments).await?;
-            match (verdict.letter, verdict.listed()) {
-                (b'D', _) => return Ok(true),
-                (b'L', Some(before)) => {
-                    listed = Some(self.enlist(key, &before.owner, Some(before), deadline, now).await?);
-                }
-                (b'G', gone) => {
-                    self.strike(key, gone).await;
-                    return Ok(false);
-                }
-                _ => return Err(strange()),
-            }
-        }
-        // Others write it all the time, and each of them moves the deadline too.
-        Ok(true)
     }
 
     async fn delete(&self, key: &StoreKey) -> Result<(), StoreError> {

@@ -60,23 +60,6 @@ if string.sub(old, 1, 40) == owner .. string.sub(listing, 1, 8) then old = '' en
 return 'D' .. TAG .. old
 ";
 
-/// `TAG now px deadline listed`: *D*one, *G*one, or *L*ist it first.
-const TOUCH: &str = r"
-local h, old = head()
-if not h then return 'G' .. TAG end
-if passed(h) then
-  redis.call('DEL', KEY)
-  return 'G' .. TAG .. old
-end
-if old ~= '' and less(string.sub(old, 41, 48), ARGV[4]) then
-  if string.sub(old, 1, 40) ~= string.sub(ARGV[5], 1, 40) then return 'L' .. TAG .. old end
-  redis.call('SETRANGE', KEY, 74, string.sub(ARGV[5], 41, 48))
-end
-redis.call('SETRANGE', KEY, 25, ARGV[4])
-redis.call('PEXPIRE', KEY, ARGV[3])
-return 'D' .. TAG
-";
-
 /// `TAG now`: removes an entry that has expired, *G*one; or else it is a *V*alue after all.
 const EXPIRE: &str = r"
 local h, old = head()
@@ -123,7 +106,6 @@ impl Lua {
 
 pub(super) static CREATING: LazyLock<Lua> = LazyLock::new(|| Lua::new(CREATE));
 pub(super) static REPLACING: LazyLock<Lua> = LazyLock::new(|| Lua::new(REPLACE));
-pub(super) static TOUCHING: LazyLock<Lua> = LazyLock::new(|| Lua::new(TOUCH));
 pub(super) static EXPIRING: LazyLock<Lua> = LazyLock::new(|| Lua::new(EXPIRE));
 pub(super) static DELETING: LazyLock<Lua> = LazyLock::new(|| Lua::new(DELETE));
 pub(super) static ENLISTING: LazyLock<Lua> = LazyLock::new(|| Lua::new(ENLIST));

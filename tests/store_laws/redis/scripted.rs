@@ -4,7 +4,7 @@ use super::{at, open, options};
 use crate::support::{NOW, create, entry, key, keys_of, text};
 use cloakroom::store::near::{Near, NearEntries, NearOptions};
 use cloakroom::store::redis::{Invalidate, RedisOptions, RedisStore, Topology};
-use cloakroom::store::{Store, StoreError};
+use cloakroom::store::{Store, StoreError, Version, Written};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
@@ -306,7 +306,7 @@ async fn a_value_that_is_not_ours_is_no_session_and_is_written_over() {
     let store = open(options);
     for n in [1, 2] {
         assert!(store.load(&key(n), NOW).await.unwrap().is_none());
-        assert!(!store.touch(&key(n), NOW, NOW).await.unwrap());
+        assert_eq!(store.replace(&key(n), entry("over it"), Version(1), NOW).await.unwrap(), Written::Gone);
         create(&store, &key(n), entry("ours")).await;
         assert_eq!(text(&store, &key(n), NOW).await.as_deref(), Some("ours"));
     }

@@ -3,7 +3,7 @@
 use super::{at, cluster, open, options, watched};
 use crate::servers::redis::{Cluster, Guarded, Server, Watched, text};
 use crate::servers::{PATIENCE, until};
-use crate::support::{NOW, create, entry, key};
+use crate::support::{NOW, create, entry, key, later, move_deadline};
 use cloakroom::session::StoreKey;
 use cloakroom::store::Store;
 use cloakroom::store::redis::{Invalidate, RedisStore, Topology};
@@ -63,7 +63,7 @@ async fn check_that_changes_are_told(told: &Arc<Told>, store: &RedisStore, other
             told.0.lock().forgotten.clear();
             match step {
                 0 => drop(other.replace(&key(n), entry("two"), version, NOW).await.unwrap()),
-                1 => drop(other.touch(&key(n), NOW, NOW).await.unwrap()),
+                1 => drop(move_deadline(other, &key(n), later(20), NOW).await),
                 _ => other.delete(&key(n)).await.unwrap(),
             }
             told.when(move |state| state.forgotten.contains(&key(n)));
