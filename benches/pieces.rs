@@ -8,8 +8,8 @@ use cloakroom::cookie::CookieName;
 use cloakroom::cookie::header::split;
 use cloakroom::secret::Secret;
 use cloakroom::session::{
-    Batch, Chance, CookieChoices, Expiry, Keys, Limits, Lineage, Name, Record, Rules, SessionId, SetTo, Shown,
-    Situation, State, Value, View, encode, plan,
+    Batch, Chance, CookieChoices, Expiry, Keys, Limits, Lineage, Name, PolicyTag, Record, Rules, SessionId, SetTo,
+    Shown, Situation, State, Value, View, encode, plan,
 };
 use cloakroom::wire::request::{Fields, Live, Voice};
 use cloakroom::wire::response::Commands;
@@ -148,11 +148,11 @@ fn codec(c: &mut Criterion) {
     let binding = Binding::new("session", "main");
     let id = SessionId::from_bytes([7; 32]);
     let (key, ticket) = (id.store_key(), seal_ticket(&ring, &binding, &id));
-    let record = encode(&record());
+    let (record, tag) = (encode(&record()), PolicyTag::new("main"));
     let mut group = c.benchmark_group("codec");
     group.bench_function("open ticket", |b| b.iter(|| open_ticket(&ring, &binding, black_box(ticket.as_bytes()))));
-    let sealed = AtRest::Sealed.seal(&id, &key, record.clone()).expect("the system has random bytes");
-    group.bench_function("seal record", |b| b.iter(|| AtRest::Sealed.seal(&id, &key, black_box(record.clone()))));
+    let sealed = AtRest::Sealed.seal(&id, &key, tag, record.clone()).expect("the system has random bytes");
+    group.bench_function("seal record", |b| b.iter(|| AtRest::Sealed.seal(&id, &key, tag, black_box(record.clone()))));
     group.bench_function("open record", |b| b.iter(|| AtRest::Sealed.open(&id, &key, black_box(sealed.clone()))));
     for mode in [TokenMode::Sealed, TokenMode::Signed] {
         let token = seal_token(&ring, &binding, mode, &record, START).expect("the system has random bytes");

@@ -35,7 +35,7 @@
 //! 1  session                        no I/O, no clock, no HTTP types
 //! 2  codec  wire  cookie  store     wire: http types, not pingora · store: bytes, not records · cookie: not sessions
 //! 3  manager  route                 manager: the only place where cookie, codec, store and clocks meet
-//! 4  proxy                          the only place with pingora's proxy traits
+//! 4  proxy  admin                   proxy: the only place with pingora's proxy traits · admin: the socket for operators
 //! 5  config                         knows every component's options; no component knows TOML
 //! 6  app  cli                       the only place that chooses implementations
 //! ```
@@ -74,6 +74,7 @@ pub mod wire;
 pub mod manager;
 pub mod route;
 
+pub mod admin;
 pub mod proxy;
 
 pub mod config;

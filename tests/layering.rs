@@ -12,7 +12,7 @@ const ROWS: [&[&str]; 7] = [
     &["session"],
     &["codec", "cookie", "store", "wire"],
     &["manager", "route"],
-    &["proxy"],
+    &["proxy", "admin"],
     &["config"],
     &["app", "cli"],
 ];

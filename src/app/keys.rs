@@ -13,26 +13,46 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
+/// The keys that this server has made for itself, the first of which seals: they last for as long as it runs, whatever
+/// a reload changes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct OwnKeys(Vec<Secret<[u8; 32]>>);
+
+impl OwnKeys {
+    /// Lets a key seal from now on; cookies of the others are still opened.
+    fn put_first(&mut self, key: Secret<[u8; 32]>) {
+        self.0.retain(|known| *known != key);
+        self.0.insert(0, key);
+    }
+}
+
 /// The operator's keys; without any, a key of our own: kept beside the sessions that outlive us, else made anew.
 ///
 /// # Errors
 /// [`StartError::Key`] when our own key cannot be read or written.
 pub fn key_ring(config: &Config) -> Result<KeyRing, StartError> {
+    ring(config, &OwnKeys::default()).map(|(ring, _)| ring)
+}
+
+/// The same, in a process that has made these keys before.
+pub(super) fn ring(config: &Config, known: &OwnKeys) -> Result<(KeyRing, OwnKeys), StartError> {
+    let mut own = known.clone();
     let key = |key: &KeyOptions| Key::new(key.id.clone(), &key.secret);
     if !config.keys.is_empty() {
-        return Ok(KeyRing::new(config.keys.iter().map(key).collect())?);
+        return Ok((KeyRing::new(config.keys.iter().map(key).collect())?, own));
     }
     let kept = |policy: &crate::config::Policy| match &policy.options.keep {
         Keep::Browser(_) => true,
         Keep::Store(name) => config.store(name).is_some_and(|store| !matches!(store.kind, StoreKind::Memory(_))),
     };
-    let secret = if config.policies.iter().any(kept) {
+    if config.policies.iter().any(kept) {
         let path = config.server.state_dir.join("session.key");
-        own_key(&path).map_err(|source| StartError::Key { path, source })?
-    } else {
-        Secret::new(random()?)
-    };
-    Ok(KeyRing::new(vec![Key::new("own", &secret)])?)
+        own.put_first(own_key(&path).map_err(|source| StartError::Key { path, source })?);
+    } else if own.0.is_empty() {
+        own.put_first(Secret::new(random()?));
+    }
+    let ring = KeyRing::new(own.0.iter().map(|secret| Key::new("own", secret)).collect())?;
+    Ok((ring, own))
 }
 
 /// Reads the key that an earlier start has made, or makes one.

@@ -1,26 +1,33 @@
 //! Wiring: a [`Config`] to a running server. The only place, with `cli`, that chooses implementations.
 
+mod house;
 mod keys;
+mod office;
 mod sockets;
 mod stores;
 mod sweep;
+mod upkeep;
 mod wiring;
 
+pub use house::ReloadError;
 pub use keys::key_ring;
+pub use office::Reloader;
 pub use stores::open;
 pub(crate) use stores::private_directory;
 
+use crate::admin;
 use crate::clock::{Clock, SystemClock};
 use crate::codec::RingError;
 use crate::config::Config;
 use crate::proxy::Proxy;
-use crate::proxy::context::InFlight;
-use crate::proxy::gate::{Connections, Gate};
+use crate::proxy::gate::Gate;
 use crate::proxy::options::{ListenAddress, ListenerOptions};
 use crate::proxy::tls::{Certificates, TlsError};
 use crate::proxy::upstream::UpstreamError;
 use crate::proxy::watch::watch as watch_sessions;
 use crate::session::NoRandomness;
+use house::House;
+use office::Office;
 use pingora::apps::HttpServerOptions;
 use pingora::listeners::tls::TlsSettings;
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
@@ -36,11 +43,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use stores::Opened;
 use tokio::sync::watch;
 
 /// Requests on one connection before it is closed.
 const KEEPALIVE_REQUESTS: u32 = 10_000;
+
+/// How often pingora asks whom to try next: more often than we ever answer, for a reload may add servers.
+const MAX_RETRIES: usize = 10_000;
 
 /// The server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +65,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The admin socket cannot be had, though the file asks for it.
+    #[error(transparent)]
+    Admin(#[from] crate::admin::SocketError),
     /// A listener's certificate cannot be served.
     #[error("listener `{listener}`")]
     Tls {
@@ -104,13 +116,12 @@ struct Socket {
 
 /// A server whose sockets are bound and whose stores are open.
 pub struct Server {
+    /// As it was at the start.
     config: Arc<Config>,
+    house: Arc<House>,
     proxy: Arc<HttpProxy<Proxy>>,
     sockets: Vec<Socket>,
-    stores: Vec<Opened>,
-    clock: Arc<dyn Clock>,
-    connections: Arc<Connections>,
-    in_flight: InFlight,
+    admin: Option<admin::Socket>,
 }
 
 impl Server {
@@ -127,17 +138,16 @@ impl Server {
     /// # Errors
     /// [`StartError`] says what cannot be had.
     pub fn start_at(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        let ring = Arc::new(key_ring(&config)?);
-        let stores = stores::open_all(&config)?;
-        let snapshot = wiring::snapshot(&config, &stores, &ring)?;
-        let in_flight = InFlight::default();
+        let house = Arc::new(House::open(config, clock)?);
+        let config = house.config();
         let conf = Arc::new(ServerConf {
             threads: threads(&config),
-            max_retries: 2 + config.upstreams.iter().map(|upstream| upstream.servers.len()).max().unwrap_or(0),
+            max_retries: MAX_RETRIES,
             upstream_keepalive_pool_size: 256,
             ..ServerConf::default()
         });
-        let mut proxy = http_proxy(&conf, Proxy::new(snapshot, Arc::clone(&clock), in_flight.clone()));
+        let proxy = Proxy::new(Arc::clone(&house.snapshot), Arc::clone(&house.clock), house.in_flight.clone());
+        let mut proxy = http_proxy(&conf, proxy);
         let mut options = HttpServerOptions::default();
         options.keepalive_request_limit = Some(KEEPALIVE_REQUESTS);
         proxy.server_options = Some(options);
@@ -154,14 +164,20 @@ impl Server {
             Ok(Socket { listener: Arc::new(listener.clone()), bound, tls })
         });
         let sockets = sockets.collect::<Result<_, StartError>>()?;
-        let connections = Arc::new(Connections::new(config.proxy.max_connections));
-        Ok(Self { config: Arc::new(config), proxy: Arc::new(proxy), sockets, stores, clock, connections, in_flight })
+        let admin = office::bind(config.admin.as_ref())?;
+        Ok(Self { config, house, proxy: Arc::new(proxy), sockets, admin })
     }
 
-    /// The configuration.
+    /// The configuration that it was started with.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Lets it read its configuration again while it runs.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        Reloader(Arc::clone(&self.house))
     }
 
     /// Serves until `stop` comes, then lets running requests finish, within the configured time.
@@ -179,16 +195,11 @@ impl Server {
             let watch = watch.clone();
             workers.get_handle().spawn(async move { service.start_service(Some(fds), watch, 1).await });
         }
+        let office = self.admin.take().map(|socket| Office::open(socket, &self.house)).transpose()?;
         desk.block_on(async {
-            let watcher = tokio::spawn(watch_sessions(Arc::clone(self.connections.tethers()), Arc::clone(&self.clock)));
-            let sweepers: Vec<_> = self
-                .stores
-                .iter()
-                .map(|Opened { name, store, is_shared }| {
-                    let (store, clock) = (Arc::clone(store), Arc::clone(&self.clock));
-                    tokio::spawn(sweep::sweep(name.clone(), store, clock, *is_shared))
-                })
-                .collect();
+            let tethers = Arc::clone(self.house.connections.tethers());
+            let watcher = tokio::spawn(watch_sessions(tethers, Arc::clone(&self.house.clock)));
+            let upkeep = tokio::spawn(upkeep::upkeep(Arc::clone(&self.house), self.house.kept()));
             // Signals are caught before anybody hears that we are ready.
             let mut stop = std::pin::pin!(stop);
             let stopped = tokio::select! {
@@ -203,8 +214,11 @@ impl Server {
             // The receivers are in the services; when all are gone there is nobody left to tell.
             shutdown.send(true).ok();
             self.drain().await;
-            sweepers.iter().chain([&watcher]).for_each(tokio::task::JoinHandle::abort);
+            [watcher, upkeep].iter().for_each(tokio::task::JoinHandle::abort);
         });
+        if let Some(office) = office {
+            office.close();
+        }
         workers.shutdown_timeout(Duration::from_millis(200));
         for listener in &self.config.listeners {
             if let ListenAddress::Unix(path) = &listener.address {
@@ -216,7 +230,7 @@ impl Server {
 
     fn service(&self, socket: Socket) -> (Service<Gate<HttpProxy<Proxy>>>, pingora::server::ListenFds) {
         let Socket { listener, bound, tls } = socket;
-        let gate = Gate::new(Arc::clone(&self.proxy), Arc::clone(&listener), Arc::clone(&self.connections));
+        let gate = Gate::new(Arc::clone(&self.proxy), Arc::clone(&listener), Arc::clone(&self.house.connections));
         let mut service = Service::new(listener.name.clone(), gate);
         let buffers = L4BufferSettings::default().read(4096);
         let (name, endpoint) = match &listener.address {
@@ -239,14 +253,14 @@ impl Server {
     }
 
     async fn drain(&self) {
-        let limit = self.config.server.shutdown_timeout;
+        let limit = self.house.config().server.shutdown_timeout;
         let idle = async {
-            while self.in_flight.count() > 0 {
+            while self.house.in_flight.count() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
         if tokio::time::timeout(limit, idle).await.is_err() {
-            tracing::warn!(requests = self.in_flight.count(), "leaving with requests unfinished after {limit:?}");
+            tracing::warn!(requests = self.house.in_flight.count(), "leaving with requests unfinished after {limit:?}");
         }
     }
 }

@@ -25,34 +25,89 @@ const DISK_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a call may take beyond the time limit of its client, which knows better what went wrong.
 const LENIENCE: Duration = Duration::from_millis(50);
 
-/// A store that serves.
+/// A store that serves. Clones are the same store.
+#[derive(Clone, Debug)]
 pub(super) struct Opened {
-    /// Its name.
-    pub(super) name: String,
-    /// The store.
+    /// What it was opened by.
+    options: StoreOptions,
+    /// The copies that are kept in front of it, and how it was asked to keep them.
+    copies: Option<(NearOptions, Arc<NearEntries>)>,
+    client: Arc<dyn Store>,
+    /// The client of the store before.
+    before: Option<Arc<dyn Store>>,
+    /// The store as it serves.
     pub(super) store: Arc<dyn Store>,
-    /// Whether other servers sweep it, too.
-    pub(super) is_shared: bool,
 }
 
-/// The stores that something uses.
-pub(super) fn open_all(config: &Config) -> Result<Vec<Opened>, StartError> {
+impl Opened {
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        &self.options.name
+    }
+
+    /// Whether other servers sweep it, too.
+    pub(super) const fn is_shared(&self) -> bool {
+        self.options.kind.is_shared()
+    }
+
+    /// Whether it is the same store.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.store, &other.store)
+    }
+
+    /// Whether something else than its list still holds it.
+    pub(super) fn is_in_use(&self) -> bool {
+        // The store that serves may be the client itself.
+        let own = if Arc::ptr_eq(&self.store, &self.client) { 2 } else { 1 };
+        Arc::strong_count(&self.store) > own
+    }
+}
+
+/// A client on its way to become a store that serves.
+struct Client {
+    options: StoreOptions,
+    copies: Option<(NearOptions, Arc<NearEntries>)>,
+    client: Arc<dyn Store>,
+}
+
+/// The stores that something uses. What `open` has already is kept: a store whose options are the same is the same store,
+/// with everything that lies in it.
+pub(super) fn open_all(config: &Config, open: &[Opened]) -> Result<Vec<Opened>, StartError> {
     let clients = config.stores.iter().map(|options| {
-        let copies = copies(config, options).map(|options| Arc::new(NearEntries::new(options)));
-        Ok((options, client(options, copies.as_ref())?, copies))
+        let near = copies(config, options);
+        let is_same = |opened: &&Opened| {
+            let copies = opened.copies.as_ref().map(|(options, _)| *options);
+            (&opened.options.name, &opened.options.kind, copies) == (&options.name, &options.kind, near)
+        };
+        let options = options.clone();
+        if let Some(Opened { copies, client, .. }) = open.iter().find(is_same) {
+            return Ok(Client { options, copies: copies.clone(), client: Arc::clone(client) });
+        }
+        let copies = near.map(|near| (near, Arc::new(NearEntries::new(near))));
+        let client = client(&options, copies.as_ref().map(|(_, entries)| entries))?;
+        Ok(Client { options, copies, client })
     });
     let clients: Vec<_> = clients.collect::<Result<_, StartError>>()?;
-    let client_of = |name: &String| clients.iter().find(|(own, ..)| own.name == *name).map(|(_, client, _)| client);
-    let served = clients.iter().map(|(options, client, copies)| {
+    let client_of = |name: &String| clients.iter().find(|own| own.options.name == *name).map(|own| &own.client);
+    let served = clients.iter().map(|Client { options, copies, client }| {
+        let before = options.fallback.as_ref().and_then(client_of).cloned();
+        let same = |one: &Option<Arc<dyn Store>>| match (one, &before) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        if let Some(opened) = open.iter().find(|own| Arc::ptr_eq(&own.client, client) && same(&own.before)) {
+            return Opened { options: options.clone(), ..opened.clone() };
+        }
         let mut store = Arc::clone(client);
-        if let Some(before) = options.fallback.as_ref().and_then(client_of) {
+        if let Some(before) = &before {
             store = Arc::new(Moving::new(store, Arc::clone(before)));
         }
         // Outermost, so that sessions which still lie in the store before are remembered, too.
-        if let Some(copies) = copies {
+        if let Some((_, copies)) = copies {
             store = Arc::new(Near::around(store, Arc::clone(copies)));
         }
-        Opened { name: options.name.clone(), store, is_shared: options.kind.is_shared() }
+        let (options, copies, client) = (options.clone(), copies.clone(), Arc::clone(client));
+        Opened { options, copies, client, before, store }
     });
     Ok(served.collect())
 }

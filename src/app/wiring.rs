@@ -4,7 +4,7 @@ use super::StartError;
 use super::stores::Opened;
 use crate::codec::{AtRest, KeyRing};
 use crate::config::{Config, StoreKind};
-use crate::manager::{Creations, Custody, Keep, SessionManager};
+use crate::manager::{Creations, Custody, Keep, Revocations, SessionManager};
 use crate::proxy::context::{Policy, Snapshot};
 use crate::proxy::upstream::Upstream;
 use crate::route::RouteTable;
@@ -14,7 +14,13 @@ use crate::wire::request::Voice;
 use crate::wire::response::Commands;
 use std::sync::Arc;
 
-pub(super) fn snapshot(config: &Config, stores: &[Opened], ring: &Arc<KeyRing>) -> Result<Snapshot, StartError> {
+/// What a configuration comes to. What goes on from the snapshot `before` is taken over from it.
+pub(super) fn snapshot(
+    config: &Config,
+    stores: &[Opened],
+    ring: &Arc<KeyRing>,
+    before: Option<&Snapshot>,
+) -> Result<Snapshot, StartError> {
     let policies = config.policies.iter().map(|policy| {
         let custody = match &policy.options.keep {
             Keep::Browser(protection) => {
@@ -27,8 +33,12 @@ pub(super) fn snapshot(config: &Config, stores: &[Opened], ring: &Arc<KeyRing>) 
                 Custody::Server { store: find(stores, name)?, at_rest }
             }
         };
+        let manager = SessionManager::new(policy.options.clone(), custody, Arc::clone(ring))?;
+        let name = &policy.options.name;
+        let before =
+            before.and_then(|before| before.policies.iter().find(|policy| policy.manager.options().name == *name));
         Ok(Policy {
-            manager: SessionManager::new(policy.options.clone(), custody, Arc::clone(ring))?,
+            manager: Arc::new(settled(manager, before.map(|policy| &*policy.manager))),
             voice: Voice::new(policy.headers.clone()),
             commands: Commands::new(&policy.headers),
         })
@@ -42,13 +52,33 @@ pub(super) fn snapshot(config: &Config, stores: &[Opened], ring: &Arc<KeyRing>) 
         cookie_names: policies.iter().map(|policy| policy.manager.cookie_name().clone()).collect(),
         ring: Arc::clone(ring),
         reserved: Reserved::new(config.policies.iter().map(|policy| &policy.headers)),
-        creations: config.proxy.sessions_created_per_ip.map(Creations::new),
+        creations: creations(config, before),
         options: config.proxy.clone(),
         policies,
     })
 }
 
+/// The manager with what the operator has ended, and with what goes on from the one before.
+fn settled(mut manager: SessionManager, before: Option<&SessionManager>) -> SessionManager {
+    if let Some(store) = manager.revocation_store().cloned() {
+        let known = before.and_then(SessionManager::revocations).filter(|known| known.lies_in(&store));
+        let revocations = known.map_or_else(|| Arc::new(Revocations::new(store, &manager.options().name)), Arc::clone);
+        manager = manager.heeding(revocations);
+    }
+    match before {
+        Some(before) => manager.succeeding(before),
+        None => manager,
+    }
+}
+
+/// The budgets of addresses: a reload that does not change them does not refill them.
+fn creations(config: &Config, before: Option<&Snapshot>) -> Option<Arc<Creations>> {
+    let rate = config.proxy.sessions_created_per_ip?;
+    let same = before.filter(|before| before.options.sessions_created_per_ip == Some(rate));
+    same.and_then(|before| before.creations.clone()).or_else(|| Some(Arc::new(Creations::new(rate))))
+}
+
 fn find(stores: &[Opened], name: &str) -> Result<Arc<dyn Store>, StartError> {
-    let found = stores.iter().find(|opened| opened.name == name).map(|opened| Arc::clone(&opened.store));
+    let found = stores.iter().find(|opened| opened.name() == name).map(|opened| Arc::clone(&opened.store));
     found.ok_or_else(|| StartError::Store { store: name.to_owned(), source: "it is not configured".into() })
 }

@@ -1,7 +1,7 @@
 //! What can be asked for on the command line, and what it means.
 
 use super::explain::Request;
-use super::{Failure, check, completions, config, init, keygen, profiles, snippet, store};
+use super::{Failure, check, completions, config, init, keygen, profiles, server, sessions, snippet, store};
 use crate::config::{Config, parse};
 use clap::{Args, Parser, Subcommand};
 use http::{HeaderName, HeaderValue, Method, Uri};
@@ -45,6 +45,13 @@ pub enum Command {
     Snippet(snippet::SnippetArguments),
     /// List the kinds of backends and what they take
     Profiles(profiles::ProfilesArguments),
+    /// Tell what a running server is doing
+    Status(server::StatusArguments),
+    /// Let a running server read its configuration again
+    Reload(server::ReloadArguments),
+    /// List, show and end sessions of a running server
+    #[command(subcommand)]
+    Sessions(sessions::SessionsCommand),
     /// List stores, and move sessions between them
     #[command(subcommand)]
     Store(store::StoreCommand),

@@ -15,6 +15,8 @@ mod keygen;
 pub mod picture;
 mod profiles;
 mod run;
+mod server;
+mod sessions;
 mod snippet;
 mod store;
 
@@ -36,6 +38,8 @@ pub enum Failure {
     Configuration(Box<Problems>),
     /// There is no configuration.
     NoConfiguration,
+    /// A running server found problems in its configuration, and told them.
+    Unusable(String),
     /// As with [`Failure::Configuration`], and the problems have been printed.
     Reported,
 }
@@ -50,7 +54,7 @@ impl Failure {
         match self {
             Self::Failed(_) => 1,
             Self::Usage(_) => 2,
-            Self::Configuration(_) | Self::NoConfiguration | Self::Reported => 78,
+            Self::Configuration(_) | Self::Unusable(_) | Self::NoConfiguration | Self::Reported => 78,
         }
     }
 
@@ -64,6 +68,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Unusable(problems) => f.write_str(problems),
             Self::Failed(message) | Self::Usage(message) => write!(f, "error: {message}"),
             Self::Configuration(problems) => f.write_str(&problems.render(has_colour(&std::io::stderr()))),
             Self::NoConfiguration => {
@@ -115,6 +120,9 @@ fn dispatch(command: &Command) -> Result<ExitCode, Failure> {
             return Ok(inspect::inspect(&config, &arguments.value()?));
         }
         Command::Store(command) => return store::store(command),
+        Command::Status(arguments) => server::status(arguments)?,
+        Command::Reload(arguments) => server::reload(arguments)?,
+        Command::Sessions(command) => sessions::sessions(command)?,
         Command::Init(arguments) => init::init(arguments)?,
         Command::Check(arguments) => check::check(arguments)?,
         Command::Keygen(arguments) => keygen::keygen(arguments)?,

@@ -1,7 +1,7 @@
 //! `cloakroom run`: serve in the foreground.
 
 use super::{picture, print_error};
-use crate::app::Server;
+use crate::app::{Reloader, Server};
 use crate::config::{Config, LogFormat, LogOptions};
 use std::io::{IsTerminal as _, stderr};
 use std::process::ExitCode;
@@ -35,7 +35,8 @@ pub(super) fn run(config: Config) -> ExitCode {
             );
         }
     };
-    match server.run(stop_signal(), ready) {
+    let reloader = server.reloader();
+    match server.run(stop_signal(Some(reloader)), ready) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             print_error(&error);
@@ -44,8 +45,8 @@ pub(super) fn run(config: Config) -> ExitCode {
     }
 }
 
-/// Resolves at the first SIGTERM or SIGINT; a second one ends the process at once.
-pub(super) async fn stop_signal() {
+/// Resolves at the first SIGTERM or SIGINT; a second one ends the process at once. SIGHUP reads the configuration again.
+pub(super) async fn stop_signal(reloader: Option<Reloader>) {
     let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
     let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = kinds else {
         tracing::error!("signals cannot be caught: the process ends without a farewell");
@@ -56,10 +57,18 @@ pub(super) async fn stop_signal() {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             // Left to its default it would kill us, and an operator who sends it does not mean that.
-            _ = hangup.recv() => tracing::warn!("SIGHUP changes nothing: restart to read the configuration again"),
+            _ = hangup.recv() => match &reloader {
+                Some(reloader) => drop(tokio::spawn(reload(reloader.clone()))),
+                None => tracing::warn!("SIGHUP changes nothing here"),
+            },
         }
     }
     tokio::spawn(leave_at_the_second(terminate, interrupt));
+}
+
+async fn reload(reloader: Reloader) {
+    // How it ended is in the log, where whoever sends a signal looks.
+    reloader.reload().await.ok();
 }
 
 async fn leave_at_the_second(mut terminate: Signal, mut interrupt: Signal) {

@@ -8,7 +8,7 @@ mod keyring;
 mod ticket;
 mod token;
 
-pub use at_rest::AtRest;
+pub use at_rest::{AtRest, Label};
 pub use csrf::{CSRF_LEN, csrf_token, is_csrf_token};
 pub use keyring::{Binding, Freshness, Key, KeyRing, RingError};
 pub use ticket::{TICKET_LEN, open_ticket, seal_ticket};

@@ -45,6 +45,8 @@ pub struct Config {
     pub path: Option<PathBuf>,
     /// The process.
     pub server: ServerOptions,
+    /// The admin socket, unless there is none.
+    pub admin: Option<AdminOptions>,
     /// What holds for every request.
     pub proxy: ProxyOptions,
     /// Where requests come in: at least one.
@@ -104,8 +106,19 @@ pub struct ServerOptions {
     pub threads: usize,
     /// The directory of the disk stores.
     pub state_dir: PathBuf,
+    /// The directory of the admin socket.
+    pub runtime_dir: PathBuf,
     /// After SIGTERM, running requests have this long.
     pub shutdown_timeout: Duration,
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminOptions {
+    /// The path of the socket.
+    pub socket: PathBuf,
+    /// The file says where it is to be, so that a server without it is not what was asked for.
+    pub is_wanted: bool,
 }
 
 /// One of `[[keys]]`.
@@ -181,6 +194,16 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
     let text = String::from_utf8(bytes).map_err(|error| unreadable(format!("it is not UTF-8: {error}")))?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     parse_file(&text, &label, Some(path), &Surroundings::of_process(directory))
+}
+
+/// The admin socket of the server that serves this file, as far as the file can be read: it may be wrong elsewhere, which
+/// is no reason not to find the server.
+#[must_use]
+pub fn admin_socket(path: &Path) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let around = Surroundings::of_process(directory);
+    resolve::admin_socket(&read::read(&text, &around).file, Some(path), &around).map(|admin| admin.socket)
 }
 
 /// Reads a text that comes from no file; `label` is what problems call it. Relative paths begin in the working

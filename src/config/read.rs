@@ -287,6 +287,7 @@ fn stranger(path: &[Step]) -> String {
     let what = match keys.as_slice() {
         [_] => return "no such section".into(),
         ["server", _] => "the server",
+        ["admin", _] => "the admin socket",
         ["listeners", _, _] => "a listener",
         ["listeners", _, "tls", "certificates", _] => "a certificate",
         ["listeners", _, "tls", ..] => "TLS",

@@ -2,6 +2,7 @@
 //!
 //! Each part returns what it could make of its section and reports what it could not; only the whole is refused.
 
+mod admin;
 mod collisions;
 mod cookie;
 mod cookie_rules;
@@ -20,6 +21,8 @@ mod route;
 mod store;
 mod tls;
 mod upstream;
+
+pub(super) use admin::socket as admin_socket;
 
 use super::file::{File, Server};
 use super::given::{Given, Span};
@@ -105,6 +108,7 @@ pub(super) fn resolve(
     version(file, to);
     present(file, to);
     let server = server(&file.server, to);
+    let admin = admin::admin(file, to);
     let listeners = listener::listeners(&file.listeners, to);
     let upstreams = upstream::upstreams(&file.upstreams, to);
     let keys = key::keys(&file.keys, to);
@@ -123,6 +127,7 @@ pub(super) fn resolve(
     Some(Config {
         path: None,
         server,
+        admin,
         proxy,
         listeners: listeners.into_iter().collect::<Option<_>>()?,
         upstreams: upstreams.into_iter().collect::<Option<_>>()?,
@@ -176,6 +181,7 @@ fn server(server: &Server, to: &mut Resolver<'_>) -> ServerOptions {
     ServerOptions {
         threads: if threads == 0 { cores() } else { threads },
         state_dir: to.around.path(server.state_dir.or("/var/lib/cloakroom".into())),
+        runtime_dir: admin::runtime_dir(server, to.around),
         shutdown_timeout: to.time("shutdown_timeout", &server.shutdown_timeout, Duration::from_secs(20)),
     }
 }

@@ -8,7 +8,7 @@ use crate::store::redis::RedisOptions;
 use std::time::Duration;
 
 /// One `[stores.<name>]`, or one that exists without a table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreOptions {
     /// Its name.
     pub name: String,
@@ -37,7 +37,7 @@ impl Default for NearCache {
 }
 
 /// What a store is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreKind {
     /// In the memory of this process.
     Memory(MemoryLimits),

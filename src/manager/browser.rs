@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::codec::{OpenedToken, TokenMode, seal_token};
 use crate::cookie::Attributes;
 use crate::session::{Head, Plan, Record, Refusal, Refused, Scope, Situation, Snapshot, Step, View, plan};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use bytes::Bytes;
 
 impl SessionManager {
@@ -18,6 +18,12 @@ impl SessionManager {
         let head = Head::parse(&token.record).ok()?;
         let alive = !token.deadline.has_passed(now) && !self.is_over(&head, now);
         alive.then_some(Snapshot { bytes: token.record, deadline: token.deadline })
+    }
+
+    /// Whether a session is over by its clocks, or by the operator's newest word.
+    pub(super) async fn is_known_to_be_over(&self, snapshot: &Snapshot, now: Timestamp) -> Result<bool, StoreError> {
+        self.keep_up(Read::Newest, now).await?;
+        Ok(!Head::parse(&snapshot.bytes).is_ok_and(|head| !self.is_over(&head, now)))
     }
 
     /// Applies a batch to the session that came with the request.
@@ -40,7 +46,7 @@ impl SessionManager {
         let mut plan = self.plan_for_browser(record.as_ref(), task)?;
         let is_quiet = matches!(plan, Plan { step: Step::Nothing, owners: None });
         if let (Some(endings), Some(snapshot), false) = (&endings, &task.session.snapshot, is_quiet)
-            && endings.cover(snapshot, Read::Newest).await?
+            && (self.is_known_to_be_over(snapshot, task.now).await? || endings.cover(snapshot, Read::Newest).await?)
         {
             record = None;
             plan = self.plan_for_browser(None, task)?;

@@ -16,7 +16,9 @@
 use super::SessionError;
 use crate::clock::Timestamp;
 use crate::codec::AtRest;
-use crate::session::{Draft, Farewell, Head, OwnerKey, SessionId, Snapshot, StoreKey, encode_alias, encode_tombstone};
+use crate::session::{
+    Draft, Farewell, Head, OwnerKey, PolicyTag, SessionId, Snapshot, StoreKey, encode_alias, encode_tombstone,
+};
 use crate::store::{Entry, Store, StoreError, Version, Written};
 use bytes::Bytes;
 use std::time::Duration;
@@ -57,12 +59,13 @@ pub(super) struct Desk<'a> {
     pub(super) store: &'a dyn Store,
     pub(super) at_rest: AtRest,
     pub(super) policy: &'a str,
+    pub(super) tag: PolicyTag,
     pub(super) now: Timestamp,
 }
 
 impl Desk<'_> {
     fn entry(&self, id: &SessionId, key: &StoreKey, draft: &Draft) -> Result<Entry, SessionError> {
-        let bytes = self.at_rest.seal(id, key, draft.bytes.clone())?;
+        let bytes = self.at_rest.seal(id, key, self.tag, draft.bytes.clone())?;
         let owner = draft.record.owner.as_ref().map(|owner| OwnerKey::new(self.policy, owner.as_str()));
         Ok(Entry { bytes, deadline: draft.deadline, owner })
     }
@@ -174,7 +177,7 @@ impl Desk<'_> {
         serves: bool,
     ) -> Result<bool, SessionError> {
         let key = id.store_key();
-        let entry = Entry { bytes: self.at_rest.seal(id, &key, record.to_vec())?, deadline, owner };
+        let entry = Entry { bytes: self.at_rest.seal(id, &key, self.tag, record.to_vec())?, deadline, owner };
         let write = || self.store.replace(&key, entry.clone(), expected, self.now);
         let judge = |found: Option<(&Bytes, Version)>| match found {
             Some((_, version)) if version == expected => Found::Before,
@@ -226,7 +229,7 @@ impl Desk<'_> {
         absent: Found,
     ) -> Result<bool, SessionError> {
         let key = id.store_key();
-        let bytes = self.at_rest.seal(id, &key, bytes)?;
+        let bytes = self.at_rest.seal(id, &key, self.tag, bytes)?;
         let entry = Entry { bytes: bytes.clone(), deadline: self.now.after(stay), owner: None };
         let write = || self.store.replace(&key, entry.clone(), expected, self.now);
         let judge = |found: Option<(&Bytes, Version)>| match found {

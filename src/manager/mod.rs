@@ -6,6 +6,7 @@
 
 mod amend;
 mod browser;
+mod census;
 mod cookies;
 mod creations;
 mod csrf;
@@ -17,31 +18,39 @@ mod others;
 mod outcome;
 mod presented;
 mod revocation;
+mod revocations;
 mod seats;
 mod server;
 mod trail;
 mod writers;
 
+pub use census::{CensusError, Glimpse};
 pub use creations::{Creations, Rate, Share};
 pub use degraded::OnOutage;
 pub use options::{Consent, Consume, Keep, OnRefused, OwnerCap, PolicyOptions, Protection, WhenFull};
 pub use outcome::{CommitError, Committed, Event, Permit, SessionError};
 pub use presented::Presented;
+pub use revocations::{REVOCATIONS_EVERY, Revocations};
 pub use trail::{Trail, Whereabouts};
 
 use crate::clock::Timestamp;
 use crate::codec::{AtRest, Binding, Freshness, KeyRing, TokenMode};
 use crate::cookie::{CookieName, CookiePolicy};
 use crate::session::{
-    Batch, Chance, Head, Lineage, NoRandomness, Plan, Record, Refusal, Refused, Rules, SessionId, Shown, Situation,
-    Snapshot, State, Step, Unreadable, View, plan, random,
+    Batch, Chance, Head, Lineage, NoRandomness, Plan, PolicyTag, Record, Refusal, Refused, Rules, SessionId, Shown,
+    Situation, Snapshot, State, Step, Unreadable, View, plan, random,
 };
-use crate::store::{Store, Version};
+use crate::store::{Store, StoreError, Version};
 use newest::{Newest, Read};
 use seats::Seats;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use writers::Writers;
+
+/// What says that a session has ended is kept longer than any session: its answer may have been under way when it was
+/// written.
+const MARGIN: Duration = Duration::from_secs(600);
 
 /// Who keeps the sessions of a policy.
 #[derive(Debug)]
@@ -126,7 +135,10 @@ pub struct SessionManager {
     custody: Custody,
     ring: Arc<KeyRing>,
     binding: Binding,
-    writers: Writers,
+    tag: PolicyTag,
+    writers: Arc<Writers>,
+    /// What the operator has ended, where a store can remember it.
+    revocations: Option<Arc<Revocations>>,
     /// The seats of owners, where they may have so many sessions at a time.
     seats: Option<Seats>,
     /// Where the marks of this process begin; with a count they never repeat.
@@ -142,10 +154,46 @@ impl SessionManager {
     pub fn new(options: PolicyOptions, custody: Custody, ring: Arc<KeyRing>) -> Result<Self, NoRandomness> {
         let binding = Binding::new(options.cookie.name().as_str(), &options.name);
         let first_mark = u64::from_be_bytes(random()?);
-        let writers = Writers::new();
+        let (writers, tag) = (Arc::new(Writers::new()), PolicyTag::new(&options.name));
         let capped = options.max_sessions_per_owner.filter(|_| matches!(custody, Custody::Server { .. }));
         let seats = capped.map(|cap| Seats::new(cap, options.expiry.longest(), options.not_before));
-        Ok(Self { options, custody, ring, binding, writers, seats, first_mark, marks: AtomicU64::new(0) })
+        let (revocations, marks) = (None, AtomicU64::new(0));
+        Ok(Self { options, custody, ring, binding, tag, writers, revocations, seats, first_mark, marks })
+    }
+
+    /// The same manager, which heeds what the operator ends.
+    #[must_use]
+    pub fn heeding(mut self, revocations: Arc<Revocations>) -> Self {
+        if let Some(seats) = &mut self.seats {
+            seats.heed(Arc::clone(&revocations));
+        }
+        self.revocations = Some(revocations);
+        self
+    }
+
+    /// The same manager in the place of another of its policy, as after a reload: their writers share the queues, for
+    /// exchanges that began before go on with the other.
+    #[must_use]
+    pub fn succeeding(mut self, before: &Self) -> Self {
+        self.writers = Arc::clone(&before.writers);
+        if let (Some(seats), Some(before)) = (&mut self.seats, &before.seats) {
+            seats.succeed(before);
+        }
+        self
+    }
+
+    /// What the operator has ended, where a store can remember it.
+    #[must_use]
+    pub const fn revocations(&self) -> Option<&Arc<Revocations>> {
+        self.revocations.as_ref()
+    }
+
+    /// Makes sure that what the operator has ended is known well enough for what is about to be read.
+    async fn keep_up(&self, read: Read, now: Timestamp) -> Result<(), StoreError> {
+        match &self.revocations {
+            Some(revocations) => revocations.keep_up(read, now).await,
+            None => Ok(()),
+        }
     }
 
     /// The policy.
@@ -200,6 +248,7 @@ impl SessionManager {
                     return Ok(session(State::Invalid, Origin::Fresh, None));
                 };
                 let freshness = token.freshness;
+                self.keep_up(Read::Copy, now).await?;
                 let mut carried = self.carried(token, now);
                 if let (Some(store), Some(snapshot)) = (revoked, &carried)
                     && self.endings(&**store, now).cover(snapshot, Read::Copy).await?

@@ -4,7 +4,7 @@ use super::desk::twice_if_cut;
 use super::{SessionManager, Unreadable};
 use crate::clock::Timestamp;
 use crate::codec::AtRest;
-use crate::session::{Head, SessionId, Snapshot, Stored, View};
+use crate::session::{Head, Lineage, SessionId, Snapshot, Stored, View};
 use crate::store::{Store, StoreError, Version};
 
 /// How far an old id may be behind: each step is one `X-Session-Regenerate` within the grace, and a browser asks for up
@@ -42,6 +42,7 @@ impl SessionManager {
         mut id: SessionId,
         now: Timestamp,
     ) -> Result<Newest, StoreError> {
+        self.keep_up(read, now).await?;
         // One turn more than there may be ids: a copy that is not believed costs one.
         for _ in 0..=MAX_ALIASES + 1 {
             let key = id.store_key();
@@ -81,7 +82,13 @@ impl SessionManager {
     /// Whether a session is over by the operator's clocks, however active it is.
     pub(super) fn is_over(&self, head: &Head, now: Timestamp) -> bool {
         let end = self.options.expiry.absolute_deadline(head.started_at, head.absolute);
-        end.has_passed(now) || self.options.not_before.is_some_and(|moment| head.started_at < moment)
+        end.has_passed(now) || self.is_revoked(head.lineage, head.started_at)
+    }
+
+    /// Whether a session is over by the operator's word, in the file or since.
+    pub(super) fn is_revoked(&self, lineage: Lineage, started_at: Timestamp) -> bool {
+        self.options.not_before.is_some_and(|moment| started_at < moment)
+            || self.revocations.as_ref().is_some_and(|revocations| revocations.covers(lineage, started_at))
     }
 
     fn unreadable(&self) -> Newest {

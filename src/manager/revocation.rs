@@ -5,7 +5,7 @@
 
 use super::desk::twice_if_cut;
 use super::newest::Read;
-use super::{SessionError, SessionManager};
+use super::{MARGIN, SessionError, SessionManager};
 use crate::clock::Timestamp;
 use crate::session::{ENDED, EndedOwner, Lineage, Owner, OwnerKey, Snapshot, StoreKey, View};
 use crate::store::{Entry, Store, StoreError, Version, Written};
@@ -13,9 +13,6 @@ use std::time::Duration;
 
 /// How often the note of an owner is written again when others are faster.
 const MAX_ATTEMPTS: usize = 32;
-
-/// Kept longer than any session: its answer may have been under way when the note was made.
-const MARGIN: Duration = Duration::from_secs(600);
 
 /// How far another machine's clock may be ahead for a login still to come after the note that it made.
 const MAX_SKEW: Duration = Duration::from_secs(60);

@@ -15,10 +15,11 @@
 
 use super::desk::{Desk, twice_if_cut};
 use super::writers::Writers;
-use super::{CommitError, OwnerCap, SessionError, WhenFull};
+use super::{CommitError, OwnerCap, Revocations, SessionError, WhenFull};
 use crate::clock::Timestamp;
 use crate::session::{OwnerKey, Refusal, Refused, Roster, Seat, StoreKey};
 use crate::store::{Entry, StoreError, Version, Written};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a claim counts although its session is not there: the limits of a few calls to the store, and the difference
@@ -39,7 +40,9 @@ pub(super) struct Seats {
     stays: Duration,
     /// Sessions that began earlier are over, wherever they still lie.
     not_before: Option<Timestamp>,
-    queue: Writers,
+    /// As are those that the operator has ended since.
+    revocations: Option<Arc<Revocations>>,
+    queue: Arc<Writers>,
 }
 
 /// A session that wants a seat.
@@ -80,7 +83,15 @@ enum Life {
 
 impl Seats {
     pub(super) fn new(cap: OwnerCap, stays: Duration, not_before: Option<Timestamp>) -> Self {
-        Self { cap, stays, not_before, queue: Writers::new() }
+        Self { cap, stays, not_before, revocations: None, queue: Arc::new(Writers::new()) }
+    }
+
+    pub(super) fn heed(&mut self, revocations: Arc<Revocations>) {
+        self.revocations = Some(revocations);
+    }
+
+    pub(super) fn succeed(&mut self, before: &Self) {
+        self.queue = Arc::clone(&before.queue);
     }
 
     /// Takes a seat for a session that is about to be written.
@@ -242,7 +253,8 @@ impl Seats {
 
     async fn life(&self, desk: &Desk<'_>, owner: &OwnerKey, seat: &Seat) -> Result<Life, StoreError> {
         let is_known = seat.login != Timestamp::default();
-        if is_known && self.not_before.is_some_and(|moment| seat.login < moment) {
+        let begun = self.revocations.as_ref().map(|revocations| revocations.before()).max(self.not_before);
+        if is_known && begun.is_some_and(|moment| seat.login < moment) {
             return Ok(Life::Over);
         }
         Ok(match twice_if_cut(|| desk.store.load(&seat.key, desk.now)).await? {

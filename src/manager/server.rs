@@ -112,7 +112,7 @@ impl SessionManager {
         old: Option<&Current>,
         task: Task<'_>,
     ) -> Result<Outcome, CommitError> {
-        let desk = Desk { store, at_rest, policy: &self.options.name, now: task.now };
+        let desk = self.desk(store, at_rest, task.now);
         let done = |cookies, event| Committed { cookies, event, ..Committed::default() };
         if plan.owners.is_some() && store.index().is_none() {
             let detail = "Destroy: this store cannot find the other sessions of an owner";

@@ -87,8 +87,7 @@ impl SessionManager {
                 })
             }
             (Custody::Browser { revoked, .. }, Mark::Token(snapshot)) => {
-                let head = Head::parse(&snapshot.bytes).ok();
-                if snapshot.deadline.has_passed(now) || head.is_none_or(|head| self.is_over(&head, now)) {
+                if snapshot.deadline.has_passed(now) || self.is_known_to_be_over(snapshot, now).await? {
                     return Ok(None);
                 }
                 if let Some(store) = revoked

@@ -24,7 +24,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub struct Policy {
     /// Keeps its sessions.
-    pub manager: SessionManager,
+    pub manager: Arc<SessionManager>,
     /// Writes its request headers.
     pub voice: Voice,
     /// Reads its response headers.
@@ -49,7 +49,7 @@ pub struct Snapshot {
     /// Every header name that belongs to us.
     pub reserved: Reserved,
     /// How many sessions an address may begin, where that is limited.
-    pub creations: Option<Creations>,
+    pub creations: Option<Arc<Creations>>,
     /// What holds for every request.
     pub options: ProxyOptions,
 }

@@ -24,7 +24,7 @@ use tokio::time::{Sleep, sleep};
 #[derive(Debug)]
 pub struct Connections {
     standing: AtomicUsize,
-    most: usize,
+    most: AtomicUsize,
     tethers: Arc<Tethers>,
 }
 
@@ -32,7 +32,12 @@ impl Connections {
     /// A count that ends at `most`.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self { standing: AtomicUsize::new(0), most, tethers: Arc::default() }
+        Self { standing: AtomicUsize::new(0), most: AtomicUsize::new(most), tethers: Arc::default() }
+    }
+
+    /// Lets so many stand from now on; those that stand already do.
+    pub fn limit(&self, most: usize) {
+        self.most.store(most, Ordering::Relaxed);
     }
 
     /// What ties their exchanges to sessions.
@@ -48,9 +53,10 @@ impl Connections {
     }
 
     fn admit(self: &Arc<Self>) -> Option<Place> {
-        let admitted = self.standing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |standing| {
-            (standing < self.most).then_some(standing + 1)
-        });
+        let most = self.most.load(Ordering::Relaxed);
+        let admitted = self
+            .standing
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |standing| (standing < most).then_some(standing + 1));
         admitted.is_ok().then(|| Place(Arc::clone(self)))
     }
 }

@@ -72,7 +72,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// The proxy.
 #[derive(Debug)]
 pub struct Proxy {
-    snapshot: ArcSwap<Snapshot>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
     clock: Arc<dyn Clock>,
     in_flight: InFlight,
     spoof_log: access::SpoofLog,
@@ -84,11 +84,11 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy that serves `snapshot`.
+    /// A proxy that serves `snapshot`, whatever it is when a request comes.
     #[must_use]
-    pub fn new(snapshot: Snapshot, clock: Arc<dyn Clock>, in_flight: InFlight) -> Self {
+    pub fn new(snapshot: Arc<ArcSwap<Snapshot>>, clock: Arc<dyn Clock>, in_flight: InFlight) -> Self {
         Self {
-            snapshot: ArcSwap::from_pointee(snapshot),
+            snapshot,
             clock,
             in_flight,
             spoof_log: access::SpoofLog::default(),

@@ -32,7 +32,7 @@ impl fmt::Display for ListenAddress {
 }
 
 /// A certificate chain with its key, both as PEM text that has been read and proven to fit.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     /// The chain, leaf first.
     pub chain: Vec<u8>,
@@ -41,7 +41,7 @@ pub struct Certificate {
 }
 
 /// One `[listeners.<name>]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerOptions {
     /// The name in the file.
     pub name: String,

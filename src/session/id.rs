@@ -158,7 +158,7 @@ impl fmt::Debug for OwnerKey {
 }
 
 /// The name a session keeps through every change of its id; safe in headers and logs, useless as a cookie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Lineage([u8; 12]);
 
 impl Lineage {
@@ -192,10 +192,51 @@ impl Lineage {
 }
 
 impl Lineage {
+    /// Reads what [`Lineage::as_text`] wrote; `None` for anything else.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        bytes.try_into().ok().map(Self)
+    }
+
     /// Where it is remembered that this session has ended, in a policy whose sessions browsers keep.
     #[must_use]
     pub fn ended_key(&self, policy: &str) -> StoreKey {
         StoreKey::labelled(b"cloakroom ended lineage key 1", policy.as_bytes(), &self.0)
+    }
+}
+
+/// Four bytes of a digest of a policy's name: they tell an operator's list whose session lies in a store that several
+/// policies share, and nothing is decided by them alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolicyTag([u8; 4]);
+
+impl PolicyTag {
+    /// The tag of a policy.
+    #[must_use]
+    pub fn new(policy: &str) -> Self {
+        let StoreKey([a, b, c, d, ..]) = StoreKey::labelled(b"cloakroom policy tag 1", policy.as_bytes(), b"");
+        Self([a, b, c, d])
+    }
+
+    /// A tag read back from a store.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 4]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 4] {
+        &self.0
+    }
+}
+
+impl StoreKey {
+    /// Where the [`RevocationList`](super::RevocationList) of a policy lies.
+    #[must_use]
+    pub fn of_revocations(policy: &str) -> Self {
+        Self::labelled(b"cloakroom revocations key 1", policy.as_bytes(), b"")
     }
 }
 
@@ -234,7 +275,9 @@ mod tests {
     #[test]
     fn what_is_kept_about_an_owner_or_a_lineage_lies_under_keys_of_its_own() {
         let (owner, lineage) = (OwnerKey::new("main", "ada"), Lineage::from_bytes([7; 12]));
-        let keys = [owner.roster_key(), owner.ended_key(), lineage.ended_key("main"), lineage.ended_key("other")];
+        let revocations = StoreKey::of_revocations("main");
+        let ended = [owner.ended_key(), lineage.ended_key("main"), lineage.ended_key("other")];
+        let keys = [owner.roster_key(), ended[0], ended[1], ended[2], revocations];
         let distinct: std::collections::BTreeSet<StoreKey> = keys.into();
         assert_eq!(distinct.len(), keys.len());
         // They outlive a release: these values may never change.
@@ -242,11 +285,16 @@ mod tests {
         assert_eq!(keys[0], digest(&[b"cloakroom roster key 1", &[0; 8], owner.as_bytes()]));
         assert_eq!(keys[1], digest(&[b"cloakroom ended owner key 1", &[0; 8], owner.as_bytes()]));
         assert_eq!(keys[2], digest(&[b"cloakroom ended lineage key 1", &4_u64.to_be_bytes(), b"main", &[7; 12]]));
+        assert_eq!(revocations, digest(&[b"cloakroom revocations key 1", &4_u64.to_be_bytes(), b"main"]));
     }
 
     #[test]
     fn a_lineage_is_sixteen_safe_characters() {
         let text = Lineage::from_bytes([0xff; 12]).to_string();
         assert_eq!(text, "________________");
+        assert_eq!(Lineage::from_text(&text), Some(Lineage::from_bytes([0xff; 12])));
+        for text in ["", "_", "_______________", "_________________", "___________\u{e9}___", "________________\n"] {
+            assert_eq!(Lineage::from_text(text), None, "{text:?}");
+        }
     }
 }

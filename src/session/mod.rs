@@ -13,6 +13,7 @@ mod parts;
 mod plan;
 mod record;
 mod revocation;
+mod revocation_list;
 mod roster;
 mod view;
 
@@ -22,11 +23,12 @@ pub use batch::{
 };
 pub use expiry::{Age, BrowserLife, Clocks, Expiry};
 pub use held::{CrossSite, Held};
-pub use id::{ID_LEN, Lineage, NoRandomness, OwnerKey, SessionId, StoreKey, random};
+pub use id::{ID_LEN, Lineage, NoRandomness, OwnerKey, PolicyTag, SessionId, StoreKey, random};
 pub use name::{Flash, MAX_NAME_LEN, Name, Owner, Value};
 pub use plan::{Chance, Draft, Farewell, Plan, Reading, Rules, Shown, Situation, Step, plan};
 pub use record::{Mark, Record};
 pub use revocation::{ENDED, EndedOwner};
+pub use revocation_list::RevocationList;
 pub use roster::{Roster, Seat};
 pub use view::{FlashItem, Head, Item, Stored, Unreadable, View, encode, encode_alias, encode_tombstone};
 

@@ -5,6 +5,7 @@ use crate::support::client::{Ask, Client, Jar, get};
 use crate::support::message::Message;
 use crate::support::upstream::{Answer, Upstream, ok};
 use crate::support::{Visit, complete, eventually};
+use arc_swap::ArcSwap;
 use cloakroom::clock::{Clock as _, ManualClock, Timestamp};
 use cloakroom::codec::{AtRest, Key, KeyRing};
 use cloakroom::config::{Config, parse};
@@ -57,7 +58,11 @@ impl Place {
         let socket = directory.path().join("proxy.sock");
 
         let (leave, watch) = watch::channel(false);
-        let proxy = Proxy::new(snapshot, Arc::<ManualClock>::clone(&clock), InFlight::default());
+        let proxy = Proxy::new(
+            Arc::new(ArcSwap::from_pointee(snapshot)),
+            Arc::<ManualClock>::clone(&clock),
+            InFlight::default(),
+        );
         let mut service = Service::new("place".into(), http_proxy(&Arc::new(ServerConf::default()), proxy));
         service.add_uds(socket.to_str().unwrap(), None);
         WORKERS.get_handle().spawn(async move { service.start_service(None, watch, 1).await });
@@ -143,7 +148,7 @@ fn ring() -> Arc<KeyRing> {
 /// What the server does with a configuration, but for the stores.
 fn snapshot(config: &Config, stores: &[(String, Arc<Fickle>)]) -> Snapshot {
     let policies = config.policies.iter().map(|policy| Policy {
-        manager: manager(policy.options.clone(), stores),
+        manager: Arc::new(manager(policy.options.clone(), stores)),
         voice: Voice::new(policy.headers.clone()),
         commands: Commands::new(&policy.headers),
     });

@@ -63,7 +63,9 @@ impl Proxy {
         drop(fs::remove_file(&ready));
         let listener = "[listeners.zz_ready]\naddress = \"unix:ready.sock\"\nbehind_tls = true\n";
         let path = self.path("cloakroom.toml");
-        let config = format!("{}\n{listener}", config.replace("@web", &address.to_string()));
+        // Proxies of many tests run at once, and there is one default place for an admin socket.
+        let admin = if config.contains("[admin]") { "" } else { "[admin]\nsocket = \"\"\n" };
+        let config = format!("{}\n{listener}{admin}", config.replace("@web", &address.to_string()));
         fs::write(&path, config).expect("a file in the test's own directory");
         // Past a limit for its files a write shall fail; the signal would end the process.
         let mut child = Command::new("sh")

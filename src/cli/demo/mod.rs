@@ -57,7 +57,7 @@ impl Demo {
         let Self { applications, missing, config, text, port, _workspace } = self;
         super::run::start_logging_quietly();
         let server = Server::start(config)?;
-        server.run(super::run::stop_signal(), || say(&screen(&applications, &missing, &text, port)))?;
+        server.run(super::run::stop_signal(None), || say(&screen(&applications, &missing, &text, port)))?;
         say("\nThe demo is over; nothing is left behind.\n");
         drop(applications);
         Ok(())

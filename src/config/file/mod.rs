@@ -12,6 +12,7 @@ pub use session::{Cookie, Exposure, Headers, Session};
 pub use store::Store;
 
 use super::given::{At, Given, Named, Section, Short, Shorthand};
+use super::moment::Moment;
 use super::unit::{MaxRate, Period, Size};
 use super::word::{Choice, LogFormat};
 use crate::manager::OnOutage;
@@ -30,6 +31,8 @@ pub struct File {
     pub config_version: Given<u64>,
     /// The process.
     pub server: Section<Server>,
+    /// The socket for `cloakroom status`, `reload` and `sessions`.
+    pub admin: Section<Admin>,
     /// Where requests come in.
     pub listeners: Named<Section<Listener>>,
     /// Where they go.
@@ -58,10 +61,22 @@ pub struct Server {
     pub threads: Given<usize>,
     /// The directory of the disk stores.
     pub state_dir: Given<String>,
+    /// The directory of the admin socket.
+    pub runtime_dir: Given<String>,
+    /// Sessions of any policy that began before this moment have ended, as after a leak.
+    pub not_before: Given<Moment>,
     /// After SIGTERM, running requests have this long.
     pub shutdown_timeout: Given<Period>,
     /// Addresses and networks whose `Forwarded` and `X-Forwarded-*` are believed.
     pub trusted_proxies: Vec<At<String>>,
+}
+
+/// The socket for `cloakroom status`, `reload` and `sessions`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// Its path; a relative one begins in `runtime_dir`. Nothing, `""`, is no socket.
+    pub socket: Given<String>,
 }
 
 /// Where requests come in.

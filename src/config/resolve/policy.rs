@@ -2,7 +2,8 @@
 
 use super::super::Policy;
 use super::super::file::{File, Session};
-use super::super::given::At;
+use super::super::given::{At, Given};
+use super::super::moment::Moment;
 use super::super::problem::Problem;
 use super::super::unit::{Period, Size};
 use super::store::Stores;
@@ -25,8 +26,10 @@ const TOKEN_OVERHEAD: usize = 160;
 
 pub(super) fn policies(file: &File, stores: &Stores, to: &mut Resolver<'_>) -> Vec<Option<Policy>> {
     let secure = cookie::Transport::of(file);
+    let everywhere = not_before(&file.server.not_before, to);
+    let sessions = file.sessions.iter();
     let policies: Vec<_> =
-        file.sessions.iter().map(|(name, session)| one(name, session, stores, &secure, to)).collect();
+        sessions.map(|(name, session)| one(name, session, stores, &secure, everywhere, to)).collect();
     secure.warn(file, &policies, to);
     cookie::across(file, &policies, to);
     policies
@@ -37,12 +40,13 @@ fn one(
     session: &Session,
     stores: &Stores,
     secure: &cookie::Transport,
+    everywhere: Option<Timestamp>,
     to: &mut Resolver<'_>,
 ) -> Option<Policy> {
     let keep = keep::keep(name, session, stores, to);
     let revocation = keep::revocation(name, session, keep.as_ref(), stores, to);
     let max_sessions_per_owner = owner_cap(name, session, keep.as_ref(), to);
-    let not_before = not_before(session, to);
+    let not_before = not_before(&session.not_before, to).max(everywhere);
     let expiry = expiry(name, session, keep.as_ref(), to);
     let cookie = cookie::cookie(name, session, secure, to);
     let consent = cookie::consent(session, cookie.as_ref(), to);
@@ -87,8 +91,8 @@ fn owner_cap(name: &At<String>, session: &Session, keep: Option<&Keep>, to: &mut
 }
 
 /// What is to come would end every session at once, and each new one too.
-fn not_before(session: &Session, to: &mut Resolver<'_>) -> Option<Timestamp> {
-    let moment = session.not_before.at()?;
+fn not_before(given: &Given<Moment>, to: &mut Resolver<'_>) -> Option<Timestamp> {
+    let moment = given.at()?;
     if moment.value.timestamp > to.around.now {
         let message = format!("`not_before` is {}, which is to come: no session could begin until then", moment.value);
         let problem = Problem::error("session::not_before", message).at(moment.span.clone());

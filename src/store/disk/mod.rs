@@ -56,7 +56,7 @@ pub enum Sync {
 }
 
 /// Where a [`DiskStore`] lies and how carefully it writes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskOptions {
     /// The database; it and its directory are created, readable for the owner only, when they do not exist.
     pub path: PathBuf,

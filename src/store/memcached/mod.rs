@@ -41,7 +41,7 @@ use std::time::Duration;
 const TRIES: usize = 64;
 
 /// Where a memcached store lies and how it is asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemcachedOptions {
     /// The servers, at least one; each holds its share of the sessions.
     pub servers: Vec<MemcachedServer>,

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// Where a PostgreSQL store lies and how it is asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostgresOptions {
     /// The servers, the user and the database.
     pub url: PostgresUrl,

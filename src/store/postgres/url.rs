@@ -17,7 +17,7 @@ const KEEPALIVE_OF_THE_CRATE: Duration = Duration::from_secs(2 * 60 * 60);
 const SILENCE: Duration = Duration::from_secs(15);
 
 /// Servers, a user and a database. Its `Debug` shows no password.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostgresUrl {
     /// One for each host, so that each has its own time limit; at least one.
     pub(super) servers: Vec<Config>,

@@ -52,7 +52,7 @@ const MAX_ENTRY: usize = 1 << 20;
 const MAX_PREFIX: usize = 128;
 
 /// Which servers hold the sessions.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Topology {
     /// One server.
     Single(RedisUrl),
@@ -69,7 +69,7 @@ pub enum Topology {
 }
 
 /// Where a Redis store lies and how it is asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisOptions {
     /// The servers.
     pub topology: Topology,

@@ -25,7 +25,7 @@ pub enum Address {
 }
 
 /// A server, and how to log in there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisUrl {
     /// Where it listens.
     pub address: Address,
