@@ -42,7 +42,12 @@ pub(super) async fn answer(head: &Parts, body: &Bytes, control: &dyn Control) ->
     let Some(path) = path.strip_prefix(VERSION) else {
         return Answer::fault(StatusCode::NOT_FOUND, "nothing is there: every path begins with `/v1/`");
     };
-    let segments: Vec<&str> = path.split('/').collect();
+    let segments: Result<Vec<String>, Answer> = path.split('/').map(word).collect();
+    let segments = match segments {
+        Ok(segments) => segments,
+        Err(fault) => return fault,
+    };
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let query = head.uri.query().unwrap_or_default();
     match (&head.method, segments.as_slice()) {
         (&Method::GET, ["status"]) => Answer::of(Ok(control.status())),
@@ -79,17 +84,17 @@ fn given<T: DeserializeOwned>(body: &[u8]) -> Result<T, Answer> {
     })
 }
 
-/// The pairs of a query, decoded.
+/// A part of a path or of a query, decoded.
+fn word(text: &str) -> Result<String, Answer> {
+    let text = percent_decode_str(text).decode_utf8();
+    text.map(String::from).map_err(|_| Answer::fault(StatusCode::BAD_REQUEST, "the address is not UTF-8"))
+}
+
+/// The pairs of a query.
 fn pairs(query: &str) -> Result<Vec<(String, String)>, Answer> {
-    let word = |text: &str| {
-        let text = percent_decode_str(text).decode_utf8();
-        text.map(String::from).map_err(|_| Answer::fault(StatusCode::BAD_REQUEST, "the query is not UTF-8"))
-    };
-    let parts = query.split('&').filter(|pair| !pair.is_empty());
-    parts
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .map(|(name, value)| Ok((word(name)?, word(value)?)))
-        .collect()
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs.map(|(name, value)| Ok((word(name)?, word(value)?))).collect()
 }
 
 fn parsed(query: &str) -> Result<Wanted, Answer> {

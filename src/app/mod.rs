@@ -151,6 +151,8 @@ impl Server {
         let mut options = HttpServerOptions::default();
         options.keepalive_request_limit = Some(KEEPALIVE_REQUESTS);
         proxy.server_options = Some(options);
+        // First, so that it is there when the others are.
+        let admin = office::bind(&config)?;
         let sockets = config.listeners.iter().map(|listener| {
             let tls = (!listener.certificates.is_empty())
                 .then(|| Certificates::new(&listener.certificates).and_then(Certificates::into_settings))
@@ -164,7 +166,6 @@ impl Server {
             Ok(Socket { listener: Arc::new(listener.clone()), bound, tls })
         });
         let sockets = sockets.collect::<Result<_, StartError>>()?;
-        let admin = office::bind(config.admin.as_ref())?;
         Ok(Self { config, house, proxy: Arc::new(proxy), sockets, admin })
     }
 

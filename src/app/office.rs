@@ -4,7 +4,7 @@ use super::StartError;
 use super::house::{House, ReloadError, warnings};
 use crate::admin::{Control, Reloaded, Socket, Status, Unusable, serve};
 use crate::clock::Timestamp;
-use crate::config::{AdminOptions, Severity};
+use crate::config::{Config, Severity};
 use crate::manager::SessionManager;
 use async_trait::async_trait;
 use std::io;
@@ -74,8 +74,10 @@ impl Control for Reloader {
 }
 
 /// Binds the socket. Where the file does not ask for one, a server without it is better than none.
-pub(super) fn bind(admin: Option<&AdminOptions>) -> Result<Option<Socket>, StartError> {
-    let Some(admin) = admin else { return Ok(None) };
+pub(super) fn bind(config: &Config) -> Result<Option<Socket>, StartError> {
+    let Some(admin) = config.admin.as_ref().filter(|admin| admin.is_wanted || config.path.is_some()) else {
+        return Ok(None);
+    };
     match Socket::bind(&admin.socket) {
         Ok(socket) => Ok(Some(socket)),
         Err(error) if admin.is_wanted => Err(error.into()),

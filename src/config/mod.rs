@@ -45,7 +45,7 @@ pub struct Config {
     pub path: Option<PathBuf>,
     /// The process.
     pub server: ServerOptions,
-    /// The admin socket, unless there is none.
+    /// The admin socket, unless there is to be none. Without a file there is one only where it is wanted.
     pub admin: Option<AdminOptions>,
     /// What holds for every request.
     pub proxy: ProxyOptions,
@@ -203,7 +203,7 @@ pub fn admin_socket(path: &Path) -> Option<PathBuf> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let around = Surroundings::of_process(directory);
-    resolve::admin_socket(&read::read(&text, &around).file, Some(path), &around).map(|admin| admin.socket)
+    resolve::admin_socket(&read::read(&text, &around).file, &around).map(|admin| admin.socket)
 }
 
 /// Reads a text that comes from no file; `label` is what problems call it. Relative paths begin in the working

@@ -8,12 +8,14 @@
 pub mod client;
 pub mod lasting;
 pub mod message;
+pub mod operator;
 pub mod proxy;
 pub mod tls;
 pub mod upstream;
 
 use client::{Ask, Client, Jar, get};
 use message::Message;
+use operator::Operator;
 use proxy::Proxy;
 use std::fmt;
 use std::io::{Read, Write};
@@ -83,6 +85,16 @@ impl Site {
     /// Starts the proxy again with this configuration, over the same directory.
     pub fn restart(&self, config: &str) {
         self.proxy.restart(&complete(config, &self.upstream.url()));
+    }
+
+    /// Writes another configuration for the proxy, which does not know it yet.
+    pub fn write(&self, config: &str) {
+        self.proxy.write(&complete(config, &self.upstream.url()));
+    }
+
+    /// An operator at the machine.
+    pub fn operator(&self) -> Operator<'_> {
+        Operator(&self.proxy)
     }
 
     /// A connection to the proxy.

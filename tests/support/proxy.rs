@@ -56,21 +56,30 @@ impl Proxy {
         panic!("no port in {ATTEMPTS} attempts:\n{}", self.log().join("\n"));
     }
 
+    /// Writes another configuration for the proxy that runs, which does not know it yet.
+    pub fn write(&self, config: &str) {
+        self.write_for(config, self.address());
+    }
+
+    fn write_for(&self, config: &str, address: SocketAddr) {
+        let listener = "[listeners.zz_ready]\naddress = \"unix:ready.sock\"\nbehind_tls = true\n";
+        // Proxies of many tests run at once, and there is one default place for an admin socket.
+        let is_said = config.contains("[admin]") || config.contains("runtime_dir");
+        let admin = if is_said { "" } else { "[admin]\nsocket = \"\"\n" };
+        let config = format!("{}\n{listener}{admin}", config.replace("@web", &address.to_string()));
+        fs::write(self.path("cloakroom.toml"), config).expect("a file in the test's own directory");
+    }
+
     fn launch(&self, config: &str) -> Result<Running, ExitStatus> {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = free.expect("a free port");
         let ready = self.path("ready.sock");
         drop(fs::remove_file(&ready));
-        let listener = "[listeners.zz_ready]\naddress = \"unix:ready.sock\"\nbehind_tls = true\n";
-        let path = self.path("cloakroom.toml");
-        // Proxies of many tests run at once, and there is one default place for an admin socket.
-        let admin = if config.contains("[admin]") { "" } else { "[admin]\nsocket = \"\"\n" };
-        let config = format!("{}\n{listener}{admin}", config.replace("@web", &address.to_string()));
-        fs::write(&path, config).expect("a file in the test's own directory");
+        self.write_for(config, address);
         // Past a limit for its files a write shall fail; the signal would end the process.
         let mut child = Command::new("sh")
             .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_cloakroom"), "run", "-c"])
-            .arg(&path)
+            .arg(self.path("cloakroom.toml"))
             .env_remove("RUST_LOG")
             .current_dir(self.dir.path())
             .stdin(Stdio::null())

@@ -6,7 +6,7 @@ use crate::config::file::{File, Server};
 use crate::config::interpolate::Surroundings;
 use crate::config::problem::Problem;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The longest path that a Unix socket can have.
 const MAX_PATH: usize = 107;
@@ -15,16 +15,15 @@ pub(super) fn runtime_dir(server: &Server, around: &Surroundings) -> PathBuf {
     around.path(server.runtime_dir.or("/run/cloakroom".into()))
 }
 
-/// The socket; without a file there is one only where the text asks for it.
-pub(in crate::config) fn socket(file: &File, path: Option<&Path>, around: &Surroundings) -> Option<AdminOptions> {
+/// The socket, and whether somebody asks for it.
+pub(in crate::config) fn socket(file: &File, around: &Surroundings) -> Option<AdminOptions> {
     let is_wanted = file.server.runtime_dir.at().is_some() || file.admin.socket.at().is_some();
     let name: String = file.admin.socket.or("admin.sock".into());
-    let is_there = !name.is_empty() && (is_wanted || path.is_some());
-    is_there.then(|| AdminOptions { socket: runtime_dir(&file.server, around).join(name), is_wanted })
+    (!name.is_empty()).then(|| AdminOptions { socket: runtime_dir(&file.server, around).join(name), is_wanted })
 }
 
 pub(super) fn admin(file: &File, to: &mut Resolver<'_>) -> Option<AdminOptions> {
-    let admin = socket(file, to.path, to.around)?;
+    let admin = socket(file, to.around)?;
     let length = admin.socket.as_os_str().as_bytes().len();
     if length > MAX_PATH {
         let path = admin.socket.display();
