@@ -16,6 +16,11 @@ use support::{Site, eventually};
 /// A route that requires a session, so that it is seen which configuration holds.
 const CLOSED: &str = "[[routes]]\nupstream = \"app\"\nsessions = [\"main\"]\nrequire = \"main\"\n";
 
+/// A store that looks into the disk store for what it does not have.
+fn moving(name: &str) -> String {
+    format!("[stores.{name}]\ntype = \"disk\"\npath = \"{name}.db\"\nfallback = \"disk\"\n")
+}
+
 fn with(more: &str) -> String {
     format!("{HEARD}{more}")
 }
@@ -77,6 +82,7 @@ fn what_only_a_start_can_change_is_refused_as_a_whole() {
             with(&format!("{CLOSED}[listeners.web]\naddress = \"@web\"\nbehind_tls = true\nmax_headers = 50\n")),
             "`[listeners.web]`",
         ),
+        (with(&format!("{CLOSED}[sessions.main]\nstore = \"new\"\n{}", moving("new"))), "`fallback`"),
         (
             format!("{}[log]\nlevel = \"warn\"\n[admin]\nsocket = \"other.sock\"\n", with(CLOSED)),
             "`admin.socket` and `log.level`",

@@ -10,7 +10,7 @@ use super::upkeep::Kept;
 use super::{StartError, wiring};
 use crate::admin::{PolicyStatus, Status};
 use crate::clock::Clock;
-use crate::config::{self, Config, Problems, Severity};
+use crate::config::{self, Config, Problems, Severity, StoreKind};
 use crate::manager::Keep;
 use crate::proxy::context::{InFlight, Snapshot};
 use crate::proxy::gate::Connections;
@@ -219,6 +219,16 @@ impl House {
     }
 }
 
+/// Which store looks into which other, and what the two are. Whoever used the one without the other for a moment could
+/// bring ended sessions back, and requests that came before a reload do.
+fn fallbacks(config: &Config) -> Vec<(&str, &StoreKind, Option<(&str, &StoreKind)>)> {
+    let pairs = config.stores.iter().filter_map(|store| {
+        let before = config.store(store.fallback.as_ref()?).map(|before| (before.name.as_str(), &before.kind));
+        Some((store.name.as_str(), &store.kind, before))
+    });
+    pairs.collect()
+}
+
 /// The settings that differ and that only a start can change.
 fn fixed(before: &Config, after: &Config) -> Vec<String> {
     let mut settings = Vec::new();
@@ -230,7 +240,7 @@ fn fixed(before: &Config, after: &Config) -> Vec<String> {
             settings.push(setting);
         }
     }
-    let others: [(&str, bool); 6] = [
+    let others: [(&str, bool); 7] = [
         ("threads", before.server.threads != after.server.threads),
         ("state_dir", before.server.state_dir != after.server.state_dir),
         ("runtime_dir", before.server.runtime_dir != after.server.runtime_dir),
@@ -238,6 +248,7 @@ fn fixed(before: &Config, after: &Config) -> Vec<String> {
             "admin.socket",
             before.admin.as_ref().map(|admin| &admin.socket) != after.admin.as_ref().map(|admin| &admin.socket),
         ),
+        ("fallback", fallbacks(before) != fallbacks(after)),
         ("log.level", before.log.level != after.log.level),
         ("log.format", before.log.format != after.log.format),
     ];

@@ -219,11 +219,27 @@ mod tests {
 
     #[test]
     fn arguments_that_go_together_are_asked_for_together() {
-        for good in ["cookie inspect - -c file", "demo --port 8080", "explain GET / -H a:b -H c:d --cookie x=y -c file"]
-        {
+        for good in [
+            "cookie inspect - -c file",
+            "demo --port 8080",
+            "explain GET / -H a:b -H c:d --cookie x=y -c file",
+            "sessions revoke --all -c file",
+            "sessions revoke -Kg0aCuwCNb48-1c",
+            "sessions show -- -cg0aCuwCNb48-1c",
+            "status --socket a",
+        ] {
             assert!(parsed(&format!("cloakroom {good}")).is_ok(), "{good}");
         }
-        for bad in ["run --listen 127.0.0.1:8080", "run --listen a --upstream b -c file", "cookie", "config"] {
+        for bad in [
+            "run --listen 127.0.0.1:8080",
+            "run --listen a --upstream b -c file",
+            "cookie",
+            "config",
+            "sessions",
+            "sessions revoke",
+            "sessions revoke --all --user a",
+            "status --socket a -c b",
+        ] {
             assert!(parsed(&format!("cloakroom {bad}")).is_err(), "{bad}");
         }
     }

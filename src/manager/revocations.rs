@@ -119,7 +119,7 @@ impl Revocations {
                 }
             }
         }
-        self.note(&all);
+        self.note(&all, now);
         self.read_at.fetch_max(begun, Ordering::AcqRel);
         Ok(())
     }
@@ -142,7 +142,7 @@ impl Revocations {
             let before = before.map(|(version, deadline)| (version, deadline.max(now.after(stays))));
             match self.write(list.clone(), before, now).await {
                 Ok(true) => {
-                    self.note(&list);
+                    self.note(&list, now);
                     return Ok(());
                 }
                 // Written twice it comes to the same.
@@ -179,10 +179,11 @@ impl Revocations {
         Ok(matches!(written, Written::Done(_)))
     }
 
-    fn note(&self, list: &RevocationList) {
+    fn note(&self, list: &RevocationList, now: Timestamp) {
         self.known.rcu(|known| {
-            let mut all = list.clone();
-            all.merge(known);
+            let mut all = RevocationList::clone(known);
+            all.drop_passed(now);
+            all.merge(list);
             all
         });
     }
