@@ -6,8 +6,8 @@
 //!
 //! Version `2` is the record of a session under a [`Label`], which stands in the clear between version and nonce and is
 //! associated data, too: the tag of the policy 4, the lineage 12, when the absolute clock began u64 big-endian. By it an
-//! operator finds a session whose record nobody but its visitor can open. In a store that may read what it holds, version
-//! `5` and the tag of the policy stand in front of a session's record, which tells the rest; no record begins with that.
+//! operator finds a session whose record nobody but its visitor can open. In a store that may read what it holds, the
+//! letter `P` and the tag of the policy stand in front of a session's record, which tells the rest; no record begins so.
 
 use super::NotOurs;
 use super::keyring::{derive, keyed};
@@ -19,7 +19,7 @@ use zeroize::Zeroize as _;
 
 const BARE: u8 = 1;
 const LABELLED: u8 = 2;
-const PLAIN: u8 = 5;
+const PLAIN: u8 = b'P';
 
 const TAG_LEN: usize = 16;
 const LABEL_LEN: usize = 4 + 12 + 8;

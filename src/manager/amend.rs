@@ -3,7 +3,6 @@
 //! It is no change of the session: the revision stays, since a backend that asks `X-Session-If: @version=…` means its own
 //! changes, and so does the mark of the last change.
 
-use super::desk::Desk;
 use super::newest::{Newest, Read};
 use super::{Custody, Origin, Session, SessionError, SessionManager, record_of};
 use crate::clock::Timestamp;
@@ -45,7 +44,7 @@ impl SessionManager {
         is_ours: impl Fn(&Record) -> bool,
     ) -> Result<Option<T>, SessionError> {
         let Custody::Server { store, at_rest } = &self.custody else { return Ok(None) };
-        let desk = Desk { store: &**store, at_rest: *at_rest, policy: &self.options.name, now };
+        let desk = self.desk(&**store, *at_rest, now);
         let mut is_newest = false;
         for _ in 0..MAX_ATTEMPTS {
             let (Origin::Stored { id, version, .. }, Some(snapshot)) = (&session.origin, &session.snapshot) else {

@@ -150,7 +150,7 @@ impl Desk<'_> {
         is_ours: impl Fn(&[u8]) -> bool,
     ) -> Result<Option<Option<Version>>, SessionError> {
         let key = id.store_key();
-        let entry = Entry { bytes: self.at_rest.seal(id, &key, record.to_vec())?, deadline, owner };
+        let entry = Entry { bytes: self.at_rest.seal(id, &key, self.tag, record.to_vec())?, deadline, owner };
         let write = || self.store.replace(&key, entry.clone(), expected, self.now);
         let judge = |found: Option<(&Bytes, Version)>| match found {
             None => Found::Beaten,
