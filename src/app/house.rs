@@ -221,10 +221,10 @@ impl House {
 
 /// Which store looks into which other, and what the two are. Whoever used the one without the other for a moment could
 /// bring ended sessions back, and requests that came before a reload do.
-fn fallbacks(config: &Config) -> Vec<(&str, &StoreKind, Option<(&str, &StoreKind)>)> {
+fn fallbacks(config: &Config) -> Vec<[(&str, &StoreKind); 2]> {
     let pairs = config.stores.iter().filter_map(|store| {
-        let before = config.store(store.fallback.as_ref()?).map(|before| (before.name.as_str(), &before.kind));
-        Some((store.name.as_str(), &store.kind, before))
+        let before = config.store(store.fallback.as_ref()?)?;
+        Some([(store.name.as_str(), &store.kind), (before.name.as_str(), &before.kind)])
     });
     pairs.collect()
 }

@@ -79,3 +79,31 @@ fn own_key(path: &Path) -> io::Result<Secret<[u8; 32]>> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    fn config(store: &str, directory: &Path) -> Config {
+        let text = format!(
+            "[server]\nstate_dir = \"{}\"\n[listeners.web]\naddress = \"127.0.0.1:1\"\n[upstreams.app]\nservers = \
+             [\"http://127.0.0.1:2\"]\n[sessions.main]\nstore = \"{store}\"\n[[routes]]\nupstream = \"app\"\n",
+            directory.display()
+        );
+        parse(&text, "test.toml").unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    #[test]
+    fn our_own_keys_stay_over_a_reload_and_the_kept_one_seals() {
+        let directory = tempfile::tempdir().unwrap();
+        let (memory, disk) = (config("memory", directory.path()), config("disk", directory.path()));
+        let (_, first) = ring(&memory, &OwnKeys::default()).unwrap();
+        let (_, same) = ring(&memory, &first).unwrap();
+        assert_eq!(first.0, same.0, "sessions in memory go on");
+        let (_, both) = ring(&disk, &first).unwrap();
+        let kept = own_key(&directory.path().join("session.key")).unwrap();
+        assert_eq!(both.0, [kept, first.0[0].clone()], "what outlives us is sealed with the key that does, too");
+        assert_eq!(ring(&disk, &both).unwrap().1.0, both.0);
+    }
+}

@@ -4,7 +4,7 @@ use super::StartError;
 use super::house::{House, ReloadError, warnings};
 use crate::admin::{Control, Reloaded, Socket, Status, Unusable, serve};
 use crate::clock::Timestamp;
-use crate::config::{Config, Severity};
+use crate::config::{Config, Problems, Severity};
 use crate::manager::SessionManager;
 use async_trait::async_trait;
 use std::io;
@@ -39,7 +39,7 @@ impl Reloader {
             }
             Ok(Err(error)) => {
                 tracing::error!(%error, "the configuration was not changed");
-                let problems = error.problems().into_iter().flat_map(|problems| problems.list());
+                let problems = error.problems().into_iter().flat_map(Problems::list);
                 for problem in problems.filter(|problem| problem.severity == Severity::Error).take(MAX_TOLD) {
                     tracing::error!(code = problem.code, "{problem}");
                 }

@@ -64,7 +64,7 @@ impl Opened {
 }
 
 /// A client on its way to become a store that serves.
-struct Client {
+struct Found {
     options: StoreOptions,
     copies: Option<(NearOptions, Arc<NearEntries>)>,
     client: Arc<dyn Store>,
@@ -81,15 +81,15 @@ pub(super) fn open_all(config: &Config, open: &[Opened]) -> Result<Vec<Opened>, 
         };
         let options = options.clone();
         if let Some(Opened { copies, client, .. }) = open.iter().find(is_same) {
-            return Ok(Client { options, copies: copies.clone(), client: Arc::clone(client) });
+            return Ok(Found { options, copies: copies.clone(), client: Arc::clone(client) });
         }
         let copies = near.map(|near| (near, Arc::new(NearEntries::new(near))));
         let client = client(&options, copies.as_ref().map(|(_, entries)| entries))?;
-        Ok(Client { options, copies, client })
+        Ok(Found { options, copies, client })
     });
     let clients: Vec<_> = clients.collect::<Result<_, StartError>>()?;
     let client_of = |name: &String| clients.iter().find(|own| own.options.name == *name).map(|own| &own.client);
-    let served = clients.iter().map(|Client { options, copies, client }| {
+    let served = clients.iter().map(|Found { options, copies, client }| {
         let before = options.fallback.as_ref().and_then(client_of).cloned();
         let same = |one: &Option<Arc<dyn Store>>| match (one, &before) {
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),

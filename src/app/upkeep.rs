@@ -46,19 +46,16 @@ impl Kept {
 pub(super) async fn upkeep(house: Arc<House>, mut kept: watch::Receiver<Kept>) {
     let mut tick = interval(CLOSE_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut tasks = JoinSet::new();
-    let mut is_changed = true;
     loop {
-        if is_changed {
-            // Dropped, the old ones end.
-            tasks = kept.borrow_and_update().clone().tasks(&house.clock);
+        let tasks = kept.borrow_and_update().clone().tasks(&house.clock);
+        loop {
+            tokio::select! {
+                // The house, which tells it, is held here.
+                _ = kept.changed() => break,
+                _ = tick.tick() => house.close_unused(),
+            }
         }
-        is_changed = tokio::select! {
-            changed = kept.changed() => changed.is_ok(),
-            _ = tick.tick() => false,
-        };
-        house.close_unused();
-        tracing::trace!(tasks = tasks.len(), "upkeep");
+        drop(tasks); // and with them the old ones end
     }
 }
 

@@ -57,18 +57,18 @@ pub(super) async fn stop_signal(reloader: Option<Reloader>) {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             // Left to its default it would kill us, and an operator who sends it does not mean that.
-            _ = hangup.recv() => match &reloader {
-                Some(reloader) => drop(tokio::spawn(reload(reloader.clone()))),
-                None => tracing::warn!("SIGHUP changes nothing here"),
-            },
+            _ = hangup.recv() => drop(tokio::spawn(reload(reloader.clone()))),
         }
     }
     tokio::spawn(leave_at_the_second(terminate, interrupt));
 }
 
-async fn reload(reloader: Reloader) {
-    // How it ended is in the log, where whoever sends a signal looks.
-    reloader.reload().await.ok();
+async fn reload(reloader: Option<Reloader>) {
+    match reloader {
+        // How it ended is in the log, where whoever sends a signal looks.
+        Some(reloader) => drop(reloader.reload().await),
+        None => tracing::warn!("SIGHUP changes nothing here"),
+    }
 }
 
 async fn leave_at_the_second(mut terminate: Signal, mut interrupt: Signal) {

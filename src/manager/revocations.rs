@@ -108,14 +108,18 @@ impl Revocations {
         all.drop_passed(now);
         all.merge(&found);
         if all != found {
-            match self.write(all.clone(), before, now).await {
-                Ok(_) => tracing::warn!(
-                    session = self.policy,
-                    "the store had lost which sessions were ended: it is told again"
-                ),
+            let written = self.write(all.clone(), before, now).await;
+            match written {
+                Ok(true) => {
+                    tracing::warn!(
+                        session = self.policy,
+                        "the store had lost which sessions were ended: it is told again"
+                    );
+                }
                 // What is known holds here all the same, and it is tried again.
+                Ok(false) => {}
                 Err(error) => {
-                    tracing::debug!(session = self.policy, %error, "the store is not told again which sessions were ended")
+                    tracing::debug!(session = self.policy, %error, "the store is not told again which sessions were ended");
                 }
             }
         }
