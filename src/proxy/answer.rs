@@ -7,7 +7,7 @@ use super::caching::Personal;
 use super::context::{Exchange, Policy, Portion, Snapshot};
 use super::options::{RouteOptions, SessionUse};
 use super::reply::Failure;
-use super::{Downstream, caching, forwarding, route};
+use super::{Downstream, forwarding, route};
 use crate::clock::Timestamp;
 use crate::cookie::header::carries;
 use crate::manager::{CommitError, Consent, Consume, OnRefused, Permit, PolicyOptions, Session, Share};
@@ -17,7 +17,7 @@ use crate::wire::Allowance;
 use crate::wire::proof::Proven;
 use crate::wire::request::{Fields, Live, Told};
 use crate::wire::response::Heard;
-use http::header::{CONTENT_TYPE, COOKIE, HOST, HeaderName, SET_COOKIE, VARY};
+use http::header::{CONTENT_TYPE, COOKIE, HOST, HeaderName, SET_COOKIE};
 use http::{HeaderValue, Method};
 use pingora::http::{RequestHeader, ResponseHeader};
 use smallvec::SmallVec;
@@ -53,33 +53,19 @@ pub(super) fn hold(heard: &mut Option<HeardAll>, held: Received) {
     }
 }
 
-/// What a look at an answer's fields told.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Inspected {
-    /// It has a `Vary`.
-    pub varies: bool,
-    /// It has a field that speaks to one kind of cache only, past `Cache-Control`.
-    pub targeted: bool,
-}
-
 /// Removes every name of ours, every `Set-Cookie` of a name of ours, and the fields of one hop (HI7, CK7, HF4).
 ///
 /// One pass over the fields tells what there is to do; mostly nothing.
-pub(super) fn strip(snapshot: &Snapshot, response: &mut ResponseHeader) -> Inspected {
-    let mut inspected = Inspected::default();
+pub(super) fn strip(snapshot: &Snapshot, response: &mut ResponseHeader) {
     let (mut cookies, mut one_hop) = (false, false);
     let mut ours: SmallVec<[HeaderName; 4]> = SmallVec::new();
     for name in response.headers.keys() {
         if *name == SET_COOKIE {
             cookies = true;
-        } else if *name == VARY {
-            inspected.varies = true;
         } else if forwarding::is_hop_by_hop(name) {
             one_hop = true;
         } else if snapshot.reserved.has(name.as_str()) {
             ours.push(name.clone());
-        } else {
-            inspected.targeted |= caching::is_targeted(name);
         }
     }
     for name in &ours {
@@ -91,7 +77,11 @@ pub(super) fn strip(snapshot: &Snapshot, response: &mut ResponseHeader) -> Inspe
     if cookies {
         strip_cookies(snapshot, response);
     }
-    inspected
+}
+
+/// How many cookies an answer sets.
+pub(super) fn cookies_of(response: &ResponseHeader) -> usize {
+    response.headers.get_all(SET_COOKIE).iter().count()
 }
 
 fn strip_cookies(snapshot: &Snapshot, response: &mut ResponseHeader) {

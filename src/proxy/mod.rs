@@ -43,6 +43,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use backend_cookies::Counter;
 use bytes::Bytes;
+use caching::Personal;
 use context::{Context, Exchange, InFlight, Portion, Snapshot};
 use forwarding::Client;
 use http::header::{COOKIE, EXPECT, HOST, SET_COOKIE, TRANSFER_ENCODING};
@@ -353,7 +354,8 @@ impl ProxyHttp for Proxy {
             }
             _ => None,
         };
-        let inspected = answer::strip(&snapshot, response); // HI7: whatever the status, whatever the route
+        let cookies = answer::cookies_of(response);
+        answer::strip(&snapshot, response); // HI7: whatever the status, whatever the route
         if let Some(exchange) = &ctx.exchange
             && response.headers.contains_key(SET_COOKIE)
             && !route(&snapshot, exchange).cookies.is_empty()
@@ -364,6 +366,7 @@ impl ProxyHttp for Proxy {
             let held = counter.receive(response, &exchange.sessions, &place, &self.withheld);
             answer::hold(&mut heard, held);
         }
+        let withholds_cookie = answer::cookies_of(response) < cookies;
         let (Some(heard), Some(exchange)) = (heard, &mut ctx.exchange) else { return Ok(()) };
         let personal = if heard.is_empty() || answer::is_quiet(&snapshot, exchange, &heard, self.clock.now()) {
             Ok(answer::personal(exchange, false))
@@ -379,12 +382,12 @@ impl ProxyHttp for Proxy {
         if personal.is_ok() && snapshot.targets[target].ends_with_session {
             tether::retie(downstream, &snapshot, exchange).await;
         }
-        let personal = personal.map_err(|failure| ctx.fail(failure))?;
-        forwarding::edit_response(response, &snapshot.targets[target].response_headers)?;
-        if personal == caching::Personal::No && !inspected.varies {
-            return Ok(());
+        let mut personal = personal.map_err(|failure| ctx.fail(failure))?;
+        if withholds_cookie {
+            personal = personal.max(Personal::Read); // with it in sight, no cache would have kept the answer
         }
-        caching::mark(response, personal, inspected, &snapshot.reserved)
+        forwarding::edit_response(response, &snapshot.targets[target].response_headers)?;
+        caching::mark(response, personal, &snapshot.reserved)
     }
 
     async fn response_filter(
