@@ -8,8 +8,24 @@ use std::path::Path;
 use std::process::Command;
 
 /// What the tests need; the script only looks whether it is there.
-const PROGRAMS: [&str; 12] =
-    ["cargo", "cmake", "cc", "php", "perl", "lighttpd", "python3", "node", "curl", "openssl", "postgres", "pgbouncer"];
+const PROGRAMS: [&str; 16] = [
+    "cargo",
+    "cmake",
+    "cc",
+    "php",
+    "perl",
+    "lighttpd",
+    "python3",
+    "node",
+    "curl",
+    "openssl",
+    "postgres",
+    "pgbouncer",
+    "nginx",
+    "varnishd",
+    "chromium",
+    "chromedriver",
+];
 
 /// Each call is written down; one that asks about a service is answered with no.
 const SERVICE: &str = "echo \"${0##*/} $*\" >>\"$LOG\"; case $* in is-*|*status) exit 1;; esac";
@@ -25,14 +41,15 @@ impl Machine {
         for program in PROGRAMS {
             machine.program(program, "");
         }
-        for tool in ["bash", "cut", "paste", "sed", "env", "sleep", "chmod"] {
+        fs::write(machine.path().join("os-release"), "PRETTY_NAME=\"Debian\"\nID=debian\n").unwrap();
+        for tool in ["bash", "cut", "paste", "sed", "grep", "env", "sleep", "chmod"] {
             let real = ["/usr/bin", "/bin"].iter().map(|place| Path::new(place).join(tool)).find(|path| path.exists());
             symlink(real.unwrap(), machine.path().join(tool)).unwrap();
         }
         machine.program("sudo", "[[ $1 != -n ]] || shift; exec \"$@\"");
         // Brings a program of the name of each package.
         let install = "echo \"apt-get $*\" >>\"$LOG\"; [[ $* == *' install '* ]] || exit 0; for word; do case $word in \
-                       redis-server|memcached) : >\"$BIN/$word\"; chmod +x \"$BIN/$word\";; esac; done";
+                       redis-server|memcached|chromium) : >\"$BIN/$word\"; chmod +x \"$BIN/$word\";; esac; done";
         machine.program("apt-get", install);
         machine.program("systemctl", SERVICE);
         machine.program("service", SERVICE);
@@ -51,11 +68,17 @@ impl Machine {
 
     /// Runs the script: whether it succeeded, what it said, and what it called.
     fn set_up(&self) -> (bool, String, Vec<String>) {
-        let log = self.path().join("log");
+        let (log, system) = (self.path().join("log"), self.path().join("os-release"));
         let done = Command::new(self.path().join("bash"))
             .args([concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/setup"), "test"])
             .env_clear()
-            .envs([("PATH", self.path()), ("HOME", self.path()), ("BIN", self.path()), ("LOG", &log)])
+            .envs([
+                ("PATH", self.path()),
+                ("HOME", self.path()),
+                ("BIN", self.path()),
+                ("LOG", &log),
+                ("OS_RELEASE", &system),
+            ])
             .output()
             .unwrap();
         let said = [done.stdout, done.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
@@ -100,4 +123,26 @@ fn who_cannot_install_is_told_what_is_missing() {
     let (succeeded, said, called) = machine.set_up();
     assert!(!succeeded && called.is_empty(), "{said}{called:?}");
     assert!(said.contains("cannot go on without: redis-server, memcached"), "{said}");
+}
+
+#[test]
+fn the_browser_is_required_but_on_ubuntu() {
+    // A program of its name that does not start is none: it asks for a snap.
+    let machine = Machine::new();
+    machine.program("chromium", "exit 1");
+    let (succeeded, said, called) = machine.set_up();
+    assert!(succeeded && !said.contains("SKIPPED"), "{said}");
+    assert!(called.iter().any(|call| call.contains(" install ") && call.ends_with(" chromium")), "{called:?}");
+
+    let machine = Machine::new();
+    machine.program("chromium", "exit 1");
+    fs::write(machine.path().join("os-release"), "NAME=\"Ubuntu\"\nID=ubuntu\n").unwrap();
+    let (succeeded, said, called) = machine.set_up();
+    assert!(succeeded && said.contains("TESTS WITH A BROWSER WILL BE SKIPPED"), "{said}");
+    assert!(!called.iter().any(|call| call.contains("chromium")), "{called:?}");
+
+    // Where there is one, it is used.
+    machine.program("google-chrome", "");
+    let (succeeded, said, _) = machine.set_up();
+    assert!(succeeded && !said.contains("SKIPPED"), "{said}");
 }

@@ -96,9 +96,14 @@ impl Daemon {
     }
 
     /// A regular end, by this signal; its directory stays for the next one.
-    pub fn stop(mut self, signal: Signal) {
-        fs::write(self.directory.join("keep"), "").unwrap();
+    pub fn stop(self, signal: Signal) {
         kill_process(self.server, signal).unwrap();
+        self.leave();
+    }
+
+    /// Waits for its own end, when it was asked for in another way; its directory stays for the next one.
+    pub fn leave(mut self) {
+        fs::write(self.directory.join("keep"), "").unwrap();
         let stat = format!("/proc/{}/stat", self.server.as_raw_pid());
         let has_ended = || fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
         assert!(until(PATIENCE, has_ended), "it does not end");

@@ -54,6 +54,12 @@ impl Reply {
         self
     }
 
+    /// Changes the text of the body.
+    pub fn filled(self, fill: impl FnOnce(String) -> String) -> Self {
+        let text = fill(String::from_utf8_lossy(&self.body).into_owned());
+        self.body(text)
+    }
+
     /// The bytes of the answer to a request of this method.
     pub fn bytes(&self, method: &str) -> Vec<u8> {
         let mut bytes = format!("HTTP/1.1 {} Scripted\r\n", self.status).into_bytes();
