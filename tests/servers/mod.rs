@@ -33,7 +33,8 @@ const LEASH: &str = r#"
     cat >/dev/null
     kill -KILL "$server" 2>/dev/null
     wait "$server" 2>/dev/null
-    [ -e "$directory/keep" ] || rm -rf "$directory"
+    # The children of a browser write a moment longer.
+    [ -e "$directory/keep" ] || rm -rf "$directory" || { sleep 1; rm -rf "$directory"; }
 "#;
 
 /// A server that runs.
