@@ -26,13 +26,15 @@ pub enum Personal {
 /// # Errors
 /// When a value cannot be a header; ours always can.
 pub fn mark(response: &mut ResponseHeader, personal: Personal, reserved: &Reserved) -> pingora::Result<()> {
+    if response.status.is_informational() {
+        return Ok(()); // what becomes a tunnel is kept nowhere
+    }
     let varies = tokens(response, &VARY).iter().any(|name| reserved.has(name));
     match personal {
         Personal::No if varies => {
             vary_by_cookie(response, reserved)?;
             make_private(response)
         }
-        Personal::No => Ok(()),
         Personal::Changed => {
             remove_targeted(response);
             response.remove_header(&EXPIRES);
@@ -48,10 +50,10 @@ pub fn mark(response: &mut ResponseHeader, personal: Personal, reserved: &Reserv
             }
             vary_by_cookie(response, reserved)
         }
-        Personal::Anonymous if varies || targets(response).next().is_some() || reach(response) != Reach::Nobody => {
+        Personal::Anonymous if varies || reach(response) != Reach::Nobody || targets(response).next().is_some() => {
             vary_by_cookie(response, reserved)
         }
-        Personal::Anonymous => Ok(()),
+        Personal::No | Personal::Anonymous => Ok(()),
     }
 }
 
@@ -252,6 +254,16 @@ mod tests {
             for before in [&[("Vary", "*")][..], &[("Vary", "X-Session-Data"), ("Vary", "Accept, *")]] {
                 assert_eq!(marked(before, personal).headers.get_all(VARY).iter().collect::<Vec<_>>(), ["*"]);
             }
+        }
+    }
+
+    #[test]
+    fn a_tunnel_is_not_marked() {
+        let reserved = Reserved::new([&HeaderOptions::new(Prefix::default())]);
+        for personal in [Personal::Anonymous, Personal::Read, Personal::Changed] {
+            let mut response = ResponseHeader::build(101, None).unwrap();
+            mark(&mut response, personal, &reserved).unwrap();
+            assert!(response.headers.is_empty());
         }
     }
 

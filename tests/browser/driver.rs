@@ -1,4 +1,4 @@
-//! Chromium on a leash, and ChromeDriver that steers it: WebDriver is JSON over HTTP, so a few lines suffice.
+//! Chromium on a leash, and `ChromeDriver` that steers it: `WebDriver` is JSON over HTTP, so a few lines suffice.
 
 use super::servers::{Daemon, PATIENCE, directory, free_port};
 use super::support::Stream as _;
@@ -47,6 +47,7 @@ struct Driver {
 }
 
 /// A cookie as the browser keeps it.
+#[expect(clippy::struct_excessive_bools, reason = "each is an attribute of its own in the standard")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
     pub name: String,
@@ -245,7 +246,7 @@ impl Browser {
     }
 }
 
-/// One command of WebDriver.
+/// One command of `WebDriver`.
 fn call(port: u16, method: &str, path: &str, body: &Value) -> Value {
     try_call(port, method, path, body).unwrap_or_else(|answer| panic!("{method} {path} {body}: {answer:#}"))
 }

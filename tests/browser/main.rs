@@ -1,4 +1,4 @@
-//! What a real browser makes of our cookies, messages and pages: Chromium, steered by ChromeDriver.
+//! What a real browser makes of our cookies, messages and pages: Chromium, steered by `ChromeDriver`.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 

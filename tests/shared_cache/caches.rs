@@ -64,7 +64,7 @@ impl Cache {
         );
         fs::write(own.join("nginx.conf"), at(proxy, &config)).unwrap();
         let (binary, file) = (program("nginx", &["/usr/sbin"]), format!("{place}/nginx.conf"));
-        let command = [&binary, "-e", "stderr", "-p", &place.to_string(), "-c", &file];
+        let command = [&binary, "-p", &place.to_string(), "-c", &file];
         Self::start(name, &own, port, &command)
     }
 
