@@ -8,175 +8,14 @@ mod servers;
 mod support;
 
 mod caches;
+mod place;
 
 use caches::Cache;
-use std::collections::{BTreeMap, BTreeSet};
+use place::{Place, named, unchanged};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
-use support::client::{Ask, Client, Jar, SetCookie, ask, get};
-use support::message::Message;
+use support::client::{Jar, SetCookie, ask, get};
+use support::eventually;
 use support::upstream::{Reply, ok, status};
-use support::{Site, eventually};
-
-const CONFIG: &str = r#"
-[sessions.main]
-store = "memory"
-headers = { csrf = true }
-[sessions.kept]
-store = "cookie"
-cookie = { name = "__Host-kept" }
-headers = { prefix = "X-Kept-" }
-
-[[routes]]
-path = "/closed/*"
-upstream = "app"
-sessions = ["main"]
-require = "main"
-on_missing = { redirect = "/login?return={path_and_query}" }
-[[routes]]
-path = "/shut/*"
-upstream = "app"
-sessions = ["main"]
-require = "main"
-[[routes]]
-path = "/kept/*"
-upstream = "app"
-sessions = ["kept"]
-[[routes]]
-path = "/held/*"
-upstream = "app"
-sessions = ["main"]
-cookies = [{ name = "PHPSESSID", action = "hold" }]
-[[routes]]
-path = "/dropped/*"
-upstream = "app"
-sessions = ["main"]
-cookies = [{ name = "*", action = "drop" }]
-[[routes]]
-path = "/edited/*"
-upstream = "app"
-sessions = ["main"]
-response_headers.set = { "X-Accel-Expires" = "600", "Surrogate-Control" = "max-age=600" }
-[[routes]]
-upstream = "app"
-sessions = ["main"]
-"#;
-
-/// What the backend says at each path; the body is [`page`].
-type Pages = Arc<Mutex<BTreeMap<String, Reply>>>;
-
-/// A site with a cache in front, and what must not be seen twice.
-struct Place {
-    site: Site,
-    cache: Cache,
-    pages: Pages,
-    /// Cookies of ours that were handed out, and by which path.
-    issued: Mutex<BTreeSet<String>>,
-}
-
-/// Somebody with cookies of his own, and a name once he has logged in.
-struct Visitor<'p> {
-    place: &'p Place,
-    name: &'static str,
-    jar: Jar,
-}
-
-/// The page shows whom it was made for, and the token of his forms.
-fn page(request: &Message) -> String {
-    let who = [request.data(), request.get("X-Kept-Data").unwrap_or_default()].concat();
-    let held = request.all("Cookie").iter().any(|line| line.contains("PHPSESSID"));
-    format!("<p>made for [{who}] token [{}] held [{held}]</p>", request.told("Csrf"))
-}
-
-/// Where the answer to a conditional request for `path` is found.
-fn unchanged(path: &str) -> String {
-    format!("unchanged {path}")
-}
-
-/// A session with this name in it, on every route.
-fn named(reply: Reply, name: &str) -> Reply {
-    reply.say("Set", format!("user={name}")).with("X-Kept-Set", format!("user={name}"))
-}
-
-impl Place {
-    fn new(cache: impl FnOnce(SocketAddr) -> Cache) -> Self {
-        let pages = Pages::default();
-        let shown = Arc::clone(&pages);
-        let site = Site::answering(CONFIG, move |request| {
-            let shown = shown.lock().unwrap();
-            let unchanged = shown.get(&unchanged(&request.target())).filter(|_| request.has("If-None-Match"));
-            unchanged.or_else(|| shown.get(&request.target())).cloned().unwrap_or_else(ok).body(page(request))
-        });
-        let cache = cache(site.proxy.address());
-        Self { site, cache, pages, issued: Mutex::default() }
-    }
-
-    /// From now on the backend says this there.
-    fn shows(&self, path: &str, reply: Reply) {
-        self.pages.lock().unwrap().insert(path.to_owned(), reply);
-    }
-
-    fn stranger(&self) -> Visitor<'_> {
-        Visitor { place: self, name: "", jar: Jar::default() }
-    }
-
-    /// Somebody with a live session of each policy.
-    fn member(&self, name: &'static str) -> Visitor<'_> {
-        let mut visitor = Visitor { place: self, name: "", jar: Jar::default() };
-        for path in ["/log-in", "/kept/log-in"] {
-            self.site.upstream.will(named(ok(), name));
-            visitor.get(&format!("{path}?{name}"));
-        }
-        visitor.name = name;
-        visitor
-    }
-
-    /// How many requests for this target the backend has seen since the last question.
-    fn asked(&self, path: &str) -> usize {
-        self.site.upstream.take().iter().filter(|request| request.target() == path).count()
-    }
-
-    /// No cookie is ever handed out twice.
-    fn note(&self, visitor: &str, got: &Message) {
-        for cookie in got.set_cookies().iter().map(|line| SetCookie::parse(line)) {
-            assert!(cookie.name.starts_with("__Host-"), "{}: {got:?}", self.cache.name);
-            assert_eq!(got.get("Cache-Control").as_deref(), Some("no-store"), "{}: {got:?}", self.cache.name);
-            if cookie.attribute("Max-Age") != Some("0") {
-                let is_new = self.issued.lock().unwrap().insert(cookie.value);
-                assert!(is_new, "{}: {visitor} is given a cookie of somebody else: {got:?}", self.cache.name);
-            }
-        }
-    }
-}
-
-impl Visitor<'_> {
-    fn get(&mut self, path: &str) -> Message {
-        self.ask(&get(path))
-    }
-
-    /// Asks through the cache, and looks whether the answer is for this visitor.
-    fn ask(&mut self, ask: &Ask) -> Message {
-        let got = Client::tcp(self.place.cache.address).ask(&ask.clone().cookie(self.jar.line().as_deref()));
-        self.place.note(self.name, &got);
-        self.jar.keep(&got);
-        got
-    }
-
-    /// The page, which was made for this visitor and for nobody else.
-    fn sees_own(&mut self, path: &str) -> Message {
-        let got = self.get(path);
-        let (cache, body) = (self.place.cache.name, got.body_text());
-        let own = if self.name.is_empty() { "[]".to_owned() } else { format!("[user={}]", self.name) };
-        assert!(body.contains(&format!("made for {own}")), "{cache}: {path} for {:?}: {got:?}", self.name);
-        assert!(!self.name.is_empty() || body.contains("token []"), "{cache}: {path}: {got:?}");
-        got
-    }
-
-    fn sees_own_without_cookie(&mut self, path: &str) {
-        let got = self.sees_own(path);
-        assert!(got.set_cookies().is_empty(), "{}: {path}: {got:?}", self.place.cache.name);
-    }
-}
 
 /// What a backend may say about caches, and whether a page with it comes from the cache the second time.
 fn sayings() -> Vec<(&'static str, Reply, bool)> {
@@ -358,7 +197,7 @@ fn what_belongs_to_one_visitor_is_never_kept(cache: impl FnOnce(SocketAddr) -> C
     for (number, jar) in [forged, ended].into_iter().enumerate() {
         let path = format!("/cookie/{number}");
         place.shows(&path, public());
-        let got = Visitor { jar, ..place.stranger() }.sees_own(&path);
+        let got = place.bearer(jar).sees_own(&path);
         assert_eq!(SetCookie::only(&got).attribute("Max-Age"), Some("0"), "{name}: {got:?}");
         place.stranger().sees_own_without_cookie(&path);
         place.stranger().sees_own_without_cookie(&path);
