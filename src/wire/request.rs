@@ -26,9 +26,6 @@ pub type Fields = SmallVec<[Field; 6]>;
 /// The length of the token of a session's forms.
 pub const CSRF_LEN: usize = 32;
 
-/// The longest moment in seconds that is told.
-const MOMENT_LEN: usize = 20;
-
 /// A live session as the backend is to see it.
 #[derive(Clone, Copy, Debug)]
 pub struct Live<'v, 's> {
@@ -113,8 +110,6 @@ impl Voice {
     #[must_use]
     pub fn owed(&self) -> Owed {
         let lines = [
-            (self.options.clocks, &self.created, MOMENT_LEN),
-            (self.options.clocks, &self.accessed, MOMENT_LEN),
             (self.options.csrf, &self.csrf, CSRF_LEN),
             (self.needs_nonce(), &self.nonce, NONCE_LEN),
             (self.proof_key.is_some(), &self.proof, PROOF_LEN),

@@ -51,9 +51,9 @@ impl<'s> Speech<'_, 's> {
         if voice.options.clocks {
             self.put(&voice.idle_left, HeaderValue::from(now.until(live.deadline).as_secs()));
             self.put(&voice.absolute_left, HeaderValue::from(now.until(live.absolute_deadline).as_secs()));
-            self.put(&voice.created, HeaderValue::from(view.head.created_at.as_secs()));
+            self.offer(voice.created.clone(), view.head.created_at.as_secs().to_string().into());
             if let Some(moment) = view.seen_at() {
-                self.put(&voice.accessed, HeaderValue::from(moment.as_secs()));
+                self.offer(voice.accessed.clone(), moment.as_secs().to_string().into());
             }
         }
         if let Some(token) = live.csrf.and_then(|token| HeaderValue::from_bytes(&token).ok()) {
