@@ -21,6 +21,7 @@
 //! * *owner*: whom a session belongs to since `X-Session-Login`. *roster*: the list of an owner's sessions,
 //!   where there may be only so many at a time; each has a *seat* on it.
 //! * *tether*: what ties an exchange that lasts to its sessions, so that it ends when one of them does.
+//! * *lease*: the hold of one request on messages for the next page, which no other request is shown meanwhile.
 //! * *held*: of a cookie of the backend that the session keeps in the browser's place, by a rule of the route.
 //! * *key ring*: the operator's keys; the first seals, all open.
 //! * *budget*: how much of a session one request may carry; a property of the backend's *profile*.

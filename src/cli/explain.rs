@@ -11,7 +11,7 @@ use crate::cookie::header::{Rest, split};
 use crate::manager::{Keep, OnOutage};
 use crate::proxy::options::RouteOptions;
 use crate::route::RouteTable;
-use crate::session::{Keys, State, View};
+use crate::session::{Handed, Keys, State, View};
 use crate::wire::Allowance;
 use crate::wire::Reserved;
 use crate::wire::proof;
@@ -95,6 +95,7 @@ pub(super) fn explain(config: &Config, request: &Request) -> ExitCode {
             view,
             deadline: token.deadline,
             absolute_deadline: options.expiry.absolute_deadline(view.head.started_at, view.head.absolute),
+            handed: Handed::Free,
             csrf: ring
                 .as_ref()
                 .filter(|_| policy.headers.csrf)

@@ -12,7 +12,6 @@ use crate::session::{Record, State, encode};
 const MAX_ATTEMPTS: usize = 32;
 
 /// What is made of the newest record.
-#[expect(dead_code, reason = "messages under a lease and exclusive sessions are written with it, in the next commits")]
 pub(super) enum Amendment<T> {
     /// It was changed, and is to be written.
     Write(T),
@@ -32,10 +31,6 @@ impl SessionManager {
     ///
     /// # Errors
     /// [`SessionError`] when the store cannot answer; nothing may be concluded from the session then.
-    #[expect(
-        dead_code,
-        reason = "messages under a lease and exclusive sessions are written with it, in the next commits"
-    )]
     pub(super) async fn amend<T>(
         &self,
         session: &mut Session,

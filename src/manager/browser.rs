@@ -63,6 +63,7 @@ impl SessionManager {
             current: record.zip(deadline),
             had_session: task.session.had_session(),
             shown: task.shown,
+            lent: task.session.handed.mark(),
             remember: task.remember,
         };
         let chance = self.chance(task.may_begin(record.is_some()))?;
@@ -88,7 +89,7 @@ impl SessionManager {
             let own = match &plan.step {
                 Step::Create(draft) | Step::Replace(draft) | Step::Move(draft, _) => Some(&draft.record),
                 Step::End(successor) => successor.as_ref().map(|draft| &draft.record),
-                Step::Nothing | Step::Touch(..) => record,
+                Step::Nothing | Step::Touch(..) | Step::GiveBack(..) => record,
             };
             let spared = own.filter(|_| plan.owners == Some(Scope::Others));
             endings.end_owner(owner, spared.map(|record| (record.lineage, record.started_at))).await?;
@@ -115,7 +116,8 @@ impl SessionManager {
         };
         let (cookies, event, whereabouts) = match step {
             Step::Nothing if record.is_none() && session.snapshot.is_some() => return Ok(Committed::default()),
-            Step::Nothing => return Ok(self.upkeep(session, now)),
+            // Nothing of a session in a cookie is ever lent.
+            Step::Nothing | Step::GiveBack(..) => return Ok(self.upkeep(session, now)),
             Step::Touch(deadline, noted) => {
                 let bytes = |snapshot: &'_ Snapshot| noted.map_or_else(|| snapshot.bytes.clone(), Bytes::from);
                 let touched = record.zip(session.snapshot.as_ref().map(bytes));

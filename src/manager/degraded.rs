@@ -9,7 +9,7 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::codec::AtRest;
-use crate::session::{Batch, Refused, SessionId, Snapshot, State, Stored};
+use crate::session::{Batch, Handed, Refused, SessionId, Snapshot, State, Stored};
 use crate::store::{Store, StoreError};
 
 /// How far a route goes on while a store cannot answer (LG5).
@@ -49,7 +49,10 @@ impl SessionManager {
     /// `None` where the route cannot go on without the store's answer.
     #[must_use]
     pub fn stand_in(&self, presented: &Presented<'_>, rung: OnOutage, now: Timestamp) -> Option<Session> {
-        let session = |state, origin, snapshot| Session { state, origin, snapshot, pieces: presented.pieces() };
+        let session = |state, origin, snapshot| {
+            let handed = Handed::Free;
+            Session { state, origin, snapshot, handed, pieces: presented.pieces() }
+        };
         if presented.is_empty() {
             return Some(session(State::None, Origin::Fresh, None));
         }

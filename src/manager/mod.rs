@@ -12,6 +12,7 @@ mod creations;
 mod csrf;
 mod degraded;
 mod desk;
+mod lending;
 mod newest;
 mod options;
 mod others;
@@ -37,8 +38,8 @@ use crate::clock::Timestamp;
 use crate::codec::{AtRest, Binding, Freshness, KeyRing, TokenMode};
 use crate::cookie::{CookieName, CookiePolicy};
 use crate::session::{
-    Batch, Chance, Head, Lineage, NoRandomness, Plan, PolicyTag, Record, Refusal, Refused, Rules, SessionId, Shown,
-    Situation, Snapshot, State, Step, Unreadable, View, plan, random,
+    Batch, Chance, Handed, Head, Lineage, NoRandomness, Plan, PolicyTag, Reading, Record, Refusal, Refused, Rules,
+    SessionId, Shown, Situation, Snapshot, State, Step, Unreadable, View, plan, random,
 };
 use crate::store::{Store, StoreError, Version};
 use newest::{Newest, Read};
@@ -95,6 +96,8 @@ pub struct Session {
     state: State,
     origin: Origin,
     snapshot: Option<Snapshot>,
+    /// Which of the waiting messages the request is handed.
+    handed: Handed,
     /// The cookies of our name that came: whole ones, or numbered pieces.
     pieces: presented::Pieces,
 }
@@ -225,7 +228,10 @@ impl SessionManager {
     /// # Errors
     /// [`SessionError`] when the store cannot answer.
     pub async fn resolve(&self, presented: Presented<'_>, now: Timestamp) -> Result<Session, SessionError> {
-        let session = |state, origin, snapshot| Session { state, origin, snapshot, pieces: presented.pieces() };
+        let session = |state, origin, snapshot| {
+            let handed = Handed::Free;
+            Session { state, origin, snapshot, handed, pieces: presented.pieces() }
+        };
         if presented.is_empty() {
             return Ok(session(State::None, Origin::Fresh, None));
         }
@@ -278,7 +284,7 @@ impl SessionManager {
             Origin::Ended { moved } => moved,
             Origin::Unknown => return true,
         };
-        owes_nothing && !self.is_touch_due(session, permit, now)
+        owes_nothing && session.handed.mark().is_none() && !self.is_touch_due(session, permit, now)
     }
 
     /// The `Set-Cookie` lines of an answer that we write ourselves: a dead cookie is removed there, too (SL11).
@@ -300,7 +306,7 @@ impl SessionManager {
         session: &Session,
         asked: Result<Option<&Batch>, Refused>,
         permit: Permit<'_>,
-        shown: Shown,
+        shown: Shown<'_>,
         now: Timestamp,
     ) -> Result<Committed, CommitError> {
         if session.is_degraded() {
@@ -309,7 +315,8 @@ impl SessionManager {
         let asked = asked.and_then(|batch| batch.map_or(Ok(()), |batch| batch.check(permit.rights)).map(|()| batch));
         let refused = match asked {
             Ok(None)
-                if shown.flashes == 0
+                if (shown.flashes.is_empty() || shown.reading != Reading::All)
+                    && session.handed.mark().is_none()
                     && !shown.refusal
                     && !session.is_outdated()
                     && !self.is_touch_due(session, permit, now) =>
@@ -363,6 +370,7 @@ impl SessionManager {
             current: record.as_ref().zip(session.snapshot.as_ref().map(|snapshot| snapshot.deadline)),
             had_session: session.had_session(),
             shown: Shown::NOTHING,
+            lent: None,
             remember: None,
         };
         let chance = Chance { lineage: Lineage::from_bytes([0; 12]), mark: [0; 8] };
@@ -412,7 +420,7 @@ impl SessionManager {
         session: &Session,
         batch: &Batch,
         permit: Permit<'_>,
-        shown: Shown,
+        shown: Shown<'_>,
         remember: Option<Refusal>,
         now: Timestamp,
     ) -> Result<Committed, CommitError> {
@@ -464,7 +472,7 @@ struct Task<'a> {
     session: &'a Session,
     batch: &'a Batch,
     permit: Permit<'a>,
-    shown: Shown,
+    shown: Shown<'a>,
     remember: Option<Refusal>,
     now: Timestamp,
 }

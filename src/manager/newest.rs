@@ -102,5 +102,6 @@ pub(super) fn readable(bytes: &[u8]) -> Result<Head, Unreadable> {
     let view = View::parse(bytes)?;
     view.held()?;
     view.flashes()?;
+    view.leases()?;
     Ok(view.head)
 }

@@ -96,6 +96,7 @@ impl SessionManager {
             current: record.as_ref().map(|(record, deadline)| (record, *deadline)),
             had_session: task.session.had_session(),
             shown: task.shown,
+            lent: task.session.handed.mark(),
             remember: task.remember,
         };
         let chance = self.chance(task.may_begin(record.is_some()))?;
@@ -153,6 +154,17 @@ impl SessionManager {
                 }
                 done(self.cookies_as_before(unchanged, task), Some(Event::Touched))
             }
+            (Step::GiveBack(bytes, deadline), Some((id, version, snapshot))) => {
+                let owner = before.and_then(|record| record.owner.as_ref()).map(|owner| self.owner_key(owner));
+                let lent = task.session.handed.mark();
+                let is_given_back =
+                    |bytes: &[u8]| record_of(bytes).is_ok_and(|record| !lent.is_some_and(|mark| record.has_lent(mark)));
+                if desk.annotate(id, &bytes, owner, deadline, *version, is_given_back).await?.is_none() {
+                    return Ok(Outcome::Again);
+                }
+                let touched = (deadline != snapshot.deadline).then_some(Event::Touched);
+                done(self.cookies_as_before(unchanged, task), touched)
+            }
             (Step::Replace(draft), Some((id, version, _))) => {
                 if !desk.replace(id, &draft, *version).await? {
                     return Ok(Outcome::Again);
@@ -175,7 +187,7 @@ impl SessionManager {
                 let cookies = self.removal_lines(task.session, before.map(attributes).unwrap_or_default());
                 Committed { whereabouts: Whereabouts::Ended, ..done(cookies, Some(Event::Destroyed)) }
             }
-            (Step::Touch(..) | Step::End(_), None) => done(Vec::new(), None),
+            (Step::Touch(..) | Step::GiveBack(..) | Step::End(_), None) => done(Vec::new(), None),
         };
         if let (Some(Scope::Others), Some(owner)) = (plan.owners, &owner) {
             self.end_others(&desk, owner, own).await?;

@@ -7,18 +7,18 @@ use super::caching::Personal;
 use super::context::{Exchange, Policy, Portion, Snapshot};
 use super::options::{RouteOptions, SessionUse};
 use super::reply::Failure;
-use super::{Downstream, forwarding, route};
+use super::{Downstream, forwarding, messages, route};
 use crate::clock::Timestamp;
 use crate::cookie::header::carries;
-use crate::manager::{CommitError, Consent, Consume, OnRefused, Permit, PolicyOptions, Session, Share};
+use crate::manager::{CommitError, Consent, OnRefused, Permit, PolicyOptions, Session, Share};
 use crate::route::strip_prefix;
-use crate::session::{Reading, Refusal, Refused, Shown, State, View};
+use crate::session::{self, Handed, Reading, Refusal, Refused, Shown, State, View};
 use crate::wire::Allowance;
 use crate::wire::proof::Proven;
 use crate::wire::request::{Fields, Live, Told};
 use crate::wire::response::Heard;
-use http::header::{CONTENT_TYPE, COOKIE, HOST, HeaderName, SET_COOKIE};
-use http::{HeaderValue, Method};
+use http::HeaderValue;
+use http::header::{COOKIE, HOST, HeaderName, SET_COOKIE};
 use pingora::http::{RequestHeader, ResponseHeader};
 use smallvec::SmallVec;
 
@@ -106,26 +106,45 @@ fn strip_cookies(snapshot: &Snapshot, response: &mut ResponseHeader) {
     }
 }
 
-/// Writes the headers of one session into the request.
-pub(super) fn tell(
-    policy: &Policy,
-    session: &Session,
-    used: &SessionUse,
-    inject: &mut Fields,
-    allowance: &mut Allowance,
-    now: Timestamp,
-) -> Told {
-    let read = &used.rights.read;
-    let Some(snapshot) = session.snapshot() else {
-        return policy.voice.speak(inject, allowance, session.state(), None, read, now).unwrap_or_default();
-    };
-    let Ok(view) = View::parse(&snapshot.bytes) else {
-        return policy.voice.speak(inject, allowance, State::Expired, None, read, now).unwrap_or_default();
-    };
-    let absolute_deadline = policy.manager.absolute_deadline(&view);
-    let csrf = policy.voice.options().csrf.then(|| policy.manager.csrf_token(&view.head));
-    let live = Live { view: &view, deadline: snapshot.deadline, absolute_deadline, csrf };
-    policy.voice.speak(inject, allowance, session.state(), Some(live), read, now).unwrap_or_default()
+/// Tells a backend about the sessions of one policy on one route.
+#[derive(Clone, Copy)]
+pub(super) struct Teller<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) used: &'a SessionUse,
+    pub(super) now: Timestamp,
+}
+
+impl Teller<'_> {
+    /// Writes the headers of one session into the request.
+    pub(super) fn tell(self, session: &Session, inject: &mut Fields, allowance: &mut Allowance) -> Told {
+        let state = session.state();
+        match session.snapshot() {
+            Some(snapshot) => self.tell_record(state, snapshot, session.handed(), inject, allowance),
+            None => self.speak(state, None, inject, allowance),
+        }
+    }
+
+    /// Writes the headers of a session whose record is known, with the messages that the request is handed.
+    pub(super) fn tell_record(
+        self,
+        state: State,
+        snapshot: &session::Snapshot,
+        handed: Handed,
+        inject: &mut Fields,
+        allowance: &mut Allowance,
+    ) -> Told {
+        let Self { policy, .. } = self;
+        let Ok(view) = View::parse(&snapshot.bytes) else { return self.speak(State::Expired, None, inject, allowance) };
+        let absolute_deadline = policy.manager.absolute_deadline(&view);
+        let csrf = policy.voice.options().csrf.then(|| policy.manager.csrf_token(&view.head));
+        let live = Live { view: &view, deadline: snapshot.deadline, absolute_deadline, csrf, handed };
+        self.speak(state, Some(live), inject, allowance)
+    }
+
+    fn speak(self, state: State, live: Option<Live<'_, '_>>, inject: &mut Fields, allowance: &mut Allowance) -> Told {
+        let Self { policy, used, now } = self;
+        policy.voice.speak(inject, allowance, state, live, &used.rights.read, now).unwrap_or_default()
+    }
 }
 
 /// Proves to the backend that a request came through us, for each session whose policy has a key for that.
@@ -212,19 +231,13 @@ pub(super) async fn commit(
     }
     for (index, (used, heard)) in route.sessions.iter().zip(heard).enumerate() {
         let manager = &snapshot.policies[used.policy].manager;
-        let told = exchange.told[index];
-        let qualifies = match manager.options().consume {
-            Consume::Document => told.flashes > 0 && shows_a_document(downstream.req_header(), response),
-            Consume::Acknowledge => false,
-            Consume::Always => true,
-        };
-        // A route that only reads consumes nothing either.
-        let told = if used.rights.may_write { told } else { Told::default() };
-        let shown = Shown {
-            flashes: told.flashes,
-            reading: if qualifies { Reading::All } else { Reading::Acknowledged },
-            refusal: told.refusal,
-        };
+        // A route that only reads consumes nothing.
+        let told = Some(&exchange.told[index]).filter(|_| used.rights.may_write);
+        let shown = told.map_or(Shown::NOTHING, |told| {
+            let consumes = messages::consumes(manager.options().consume, downstream.req_header(), response);
+            let reading = if consumes { Reading::All } else { Reading::Acknowledged };
+            Shown { flashes: &told.flashes, reading, refusal: told.refusal }
+        });
         if let Ok(Some(heard)) = &heard
             && heard.unknown > 0
         {
@@ -238,6 +251,7 @@ pub(super) async fn commit(
         let permit = Permit { consents, share, ..Permit::of(&used.rights, route.touch) };
         let committed = manager.commit(&exchange.sessions[index], asked, permit, shown, now).await;
         let committed = committed.map_err(|error| withheld(manager.options(), route, &error, outages))?;
+        exchange.sessions[index].settle();
         if let Some(error) = &committed.unwritten {
             outages.report_unwritten(manager.options(), error);
         }
@@ -315,22 +329,6 @@ fn failure_of(refused: &Refused) -> Failure {
         Refusal::Condition => Failure::ConditionFailed,
         _ => Failure::BatchRefused,
     }
-}
-
-/// Whether the answer puts a page before a person: a successful HTML answer to a navigation, no prefetch, no script's
-/// own request.
-fn shows_a_document(request: &RequestHeader, response: &ResponseHeader) -> bool {
-    let header = |name: &str| request.headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
-    let html = response.headers.get(CONTENT_TYPE).is_some_and(|kind| {
-        let kind = kind.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        kind.eq_ignore_ascii_case(b"text/html") || kind.eq_ignore_ascii_case(b"application/xhtml+xml")
-    });
-    let navigates = matches!(header("sec-fetch-dest"), b"" | b"document" | b"iframe" | b"frame");
-    let prefetch = [header("sec-purpose"), header("purpose")].iter().any(|purpose| purpose.starts_with(b"prefetch"));
-    let scripted = header("x-requested-with").eq_ignore_ascii_case(b"xmlhttprequest");
-    let method = matches!(request.method, Method::GET | Method::POST);
-    let has_body = response.status.is_success() && !matches!(response.status.as_u16(), 204 | 205);
-    has_body && html && navigates && !prefetch && !scripted && method
 }
 
 /// The target without the route's prefix; its query, and the rest of its path, stay as they came (HF6).

@@ -9,7 +9,7 @@
 //! upstream_response_filter   read the batches · STRIP · the backend's cookies · (1xx? stop) · COMMIT             durable before the head leaves
 //! response_filter            Set-Cookie · the operator's edits
 //! fail_to_proxy              our own page
-//! logging                    one line
+//! logging                    one line · what the request holds and no answer has settled goes back
 //! ```
 //!
 //! The order is a security property and not configurable. Only this layer knows pingora's proxy traits.
@@ -32,6 +32,7 @@ mod backend_cookies;
 mod csrf;
 mod farewell;
 mod frames;
+mod messages;
 mod seldom;
 mod visitor;
 
@@ -39,6 +40,7 @@ use crate::clock::Clock;
 use crate::cookie::header::{Rest, split};
 use crate::wire::{Allowance, proof};
 use admission::Survey;
+use answer::Teller;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use backend_cookies::Counter;
@@ -143,16 +145,15 @@ impl Proxy {
         for (index, used) in route.sessions.iter().enumerate() {
             let policy = &snapshot.policies[used.policy];
             let session = visitor.session(policy, used.policy, route.require == Some(index)).await;
-            let session = session.map_err(|failure| ctx.fail(failure))?;
+            exchange.sessions.push(session.map_err(|failure| ctx.fail(failure))?);
             let nonce = policy.voice.needs_nonce().then(proof::nonce).transpose();
             let nonce = nonce.or_err(ErrorType::InternalError, "numbering a request")?;
-            if let Some(nonce) = &nonce {
-                policy.voice.number(&mut exchange.inject, &mut allowance, nonce);
-            }
-            let told = answer::tell(policy, &session, used, &mut exchange.inject, &mut allowance, now);
-            exchange.told.push(told);
-            exchange.portions.push(Portion { end: exchange.inject.len(), nonce });
-            exchange.sessions.push(session);
+            exchange.portions.push(Portion { end: 0, nonce });
+        }
+        // Nothing fails any more: what a request holds from now on its end gives back.
+        for (index, used) in route.sessions.iter().enumerate() {
+            let teller = Teller { policy: &snapshot.policies[used.policy], used, now };
+            self.tell(teller, index, &mut exchange, &mut allowance, request).await;
         }
         if route.holds_cookies() {
             let rest = std::mem::replace(&mut exchange.cookies, Rest::Untouched);
@@ -161,6 +162,33 @@ impl Proxy {
             exchange.cookies = counter.with_held(request.headers.get(COOKIE), rest, &exchange.sessions, &place);
         }
         Ok(exchange)
+    }
+
+    /// Writes the headers of one session, and lends the request the messages that its answer may consume.
+    async fn tell(
+        &self,
+        teller: Teller<'_>,
+        index: usize,
+        exchange: &mut Exchange,
+        allowance: &mut Allowance,
+        request: &RequestHeader,
+    ) {
+        let Exchange { sessions, portions, inject, told, .. } = exchange;
+        let (session, portion) = (&mut sessions[index], &mut portions[index]);
+        if let Some(nonce) = &portion.nonce {
+            teller.policy.voice.number(inject, allowance, nonce);
+        }
+        let (start, before) = (inject.len(), *allowance);
+        let mut tells = teller.tell(session, inject, allowance);
+        if !tells.flashes.is_empty() && messages::may_be_consumed(teller, request) {
+            // Boxed: few requests come while messages wait.
+            Box::pin(messages::lend(teller, session, before, &self.outages)).await;
+            inject.truncate(start);
+            *allowance = before;
+            tells = teller.tell(session, inject, allowance);
+        }
+        told.push(tells);
+        portion.end = inject.len();
     }
 
     /// Gives a request a connection that no other one uses: its key in the pool is never asked for again.
@@ -503,6 +531,10 @@ impl ProxyHttp for Proxy {
 
     async fn logging(&self, downstream: &mut Downstream, error: Option<&Error>, ctx: &mut Context) {
         access::log(downstream, error, ctx);
+        if let Some(exchange) = ctx.exchange.as_mut().filter(|exchange| messages::are_held(exchange)) {
+            let (outages, now) = (&self.outages, self.clock.now());
+            Box::pin(messages::give_back(&ctx.snapshot, exchange, outages, now)).await;
+        }
         if let Some(gate) = context::gate(&downstream.downstream_session) {
             gate.end_exchange();
         }

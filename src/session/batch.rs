@@ -1,7 +1,7 @@
 //! One response's commands as one value: what the backend wants changed, and why it may be refused.
 
 use super::held::Held;
-use super::name::{Name, Owner, Value};
+use super::name::{Flash, Name, Owner, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
@@ -179,22 +179,30 @@ pub enum Scope {
     All,
 }
 
-/// A set of flash levels, or all.
+/// Which of the messages that a request was shown are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Levels {
-    /// `1`: every level.
+pub enum Picked {
+    /// `1`: every one.
     All,
-    /// These.
-    Only(BTreeSet<Name>),
+    /// Those of one of these levels, and those in one of these lists; `None` is for those in no list.
+    Only {
+        /// The levels.
+        levels: BTreeSet<Name>,
+        /// The lists.
+        lists: BTreeSet<Option<Name>>,
+    },
 }
 
-impl Levels {
-    /// Whether a flash of this level is meant.
+impl Picked {
+    /// Whether this message is meant.
     #[must_use]
-    pub fn has(&self, level: &Name) -> bool {
+    pub fn has(&self, flash: &Flash) -> bool {
         match self {
             Self::All => true,
-            Self::Only(levels) => levels.contains(level),
+            Self::Only { levels, lists } => {
+                let list = flash.list();
+                levels.contains(&flash.level) || lists.iter().any(|named| named.as_ref().map(Name::as_str) == list)
+            }
         }
     }
 }
@@ -243,9 +251,9 @@ pub struct Batch {
     /// `Cookie`.
     pub cookie: Option<CookieWish>,
     /// `Flash-Keep`.
-    pub flash_keep: Option<Levels>,
+    pub flash_keep: Option<Picked>,
     /// `Flash-Read`.
-    pub flash_read: Option<Levels>,
+    pub flash_read: Option<Picked>,
     /// No command: cookies of the backend that the session keeps in the browser's place.
     pub held: Vec<Held<'static>>,
 }

@@ -3,15 +3,16 @@
 //! A sequence of u8 tag, u32 length and the bytes, tags in ascending order and each at most once. A tag that this release
 //! does not know makes the record unreadable: whoever dropped it in silence would undo what a newer release has written.
 
-use super::held;
 use super::parts::{Reader, Writer};
 use super::record::Record;
 use super::view::Unreadable;
+use super::{held, lease};
 use crate::clock::Timestamp;
 
 const HELD: u8 = 1;
 const SEEN: u8 = 2;
 const KEPT: u8 = 3;
+const LENT: u8 = 4;
 
 /// The tagged parts where they lie.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,11 +23,13 @@ pub(super) struct Extras<'a> {
     pub(super) seen_at: Option<Timestamp>,
     /// [`Record::kept_until`].
     pub(super) kept_until: Option<Timestamp>,
+    /// Who holds which messages; [`lease::decode`] reads it.
+    pub(super) leases: Option<&'a [u8]>,
 }
 
 /// Whether a record has any tagged part but held cookies, which have a form of their own when they are alone.
 pub(super) fn has_more_than_held(record: &Record) -> bool {
-    record.seen_at.is_some() || record.kept_until.is_some()
+    record.seen_at.is_some() || record.kept_until.is_some() || !record.leases.is_empty()
 }
 
 /// Writes the tagged parts, with the length of all of them in front.
@@ -47,6 +50,9 @@ pub(super) fn encode(record: &Record, out: &mut Writer) {
     if let Some(moment) = record.kept_until {
         part(KEPT, &|out| out.u64(moment.as_millis()));
     }
+    if !record.leases.is_empty() {
+        part(LENT, &|out| out.0.extend(lease::bytes(&record.leases)));
+    }
     out.bytes32(&own.0);
 }
 
@@ -65,6 +71,7 @@ impl<'a> Extras<'a> {
                 HELD => extras.held = Some(part),
                 SEEN => extras.seen_at = Some(moment(part)?),
                 KEPT => extras.kept_until = Some(moment(part)?),
+                LENT => extras.leases = Some(part),
                 _ => return Err(Unreadable),
             }
         }

@@ -8,6 +8,7 @@ mod expiry;
 mod extras;
 mod held;
 mod id;
+mod lease;
 mod name;
 mod parts;
 mod plan;
@@ -19,11 +20,12 @@ mod view;
 
 pub use apply::{CookieChoices, Limits};
 pub use batch::{
-    Batch, Changes, Condition, CookieWish, ExpireWish, Keys, Levels, NewFlash, Refusal, Refused, Rights, Scope, SetTo,
+    Batch, Changes, Condition, CookieWish, ExpireWish, Keys, NewFlash, Picked, Refusal, Refused, Rights, Scope, SetTo,
 };
 pub use expiry::{Age, BrowserLife, Clocks, Expiry};
 pub use held::{CrossSite, Held};
 pub use id::{ID_LEN, Lineage, NoRandomness, OwnerKey, PolicyTag, SessionId, StoreKey, random};
+pub use lease::{Handed, LEASE, Lease};
 pub use name::{Flash, MAX_NAME_LEN, Name, Owner, Value};
 pub use plan::{Chance, Draft, Farewell, Plan, Reading, Rules, Shown, Situation, Step, plan};
 pub use record::{Mark, Record};

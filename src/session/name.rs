@@ -131,6 +131,17 @@ pub struct Flash {
     pub fields: Vec<(Name, String)>,
 }
 
+impl Flash {
+    /// The field that names the list which a message is in.
+    pub const LIST: &str = "list";
+
+    /// The list which it is in, where it is in one.
+    #[must_use]
+    pub fn list(&self) -> Option<&str> {
+        self.fields.iter().find(|(name, _)| name.as_str() == Self::LIST).map(|(_, list)| list.as_str())
+    }
+}
+
 impl fmt::Debug for Flash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Flash {{ number: {}, level: {} }}", self.number, self.level)

@@ -1,7 +1,7 @@
 //! What storage has to do for one response: a pure decision, made on the newest record.
 
 use super::apply::{CookieChoices, Limits, check};
-use super::batch::{Batch, Keys, Refusal, Refused, Scope};
+use super::batch::{Batch, Keys, Picked, Refusal, Refused, Scope};
 use super::expiry::Expiry;
 use super::held;
 use super::id::Lineage;
@@ -38,18 +38,18 @@ pub enum Reading {
 
 /// What the backend was shown with the request, and what its answer makes of it.
 #[derive(Clone, Copy, Debug)]
-pub struct Shown {
-    /// The highest number among the flashes in the request; zero when there were none.
-    pub flashes: u32,
+pub struct Shown<'a> {
+    /// The numbers of the flashes in the request.
+    pub flashes: &'a [u32],
     /// Which of them are read now.
     pub reading: Reading,
     /// The request told the backend about a refusal.
     pub refusal: bool,
 }
 
-impl Shown {
+impl Shown<'_> {
     /// A request that showed nothing to be consumed.
-    pub const NOTHING: Self = Self { flashes: 0, reading: Reading::Acknowledged, refusal: false };
+    pub const NOTHING: Self = Self { flashes: &[], reading: Reading::Acknowledged, refusal: false };
 }
 
 /// Where the session stands at the moment of the answer.
@@ -60,7 +60,9 @@ pub struct Situation<'a> {
     /// The visitor had a session when the request came.
     pub had_session: bool,
     /// What the backend was shown.
-    pub shown: Shown,
+    pub shown: Shown<'a>,
+    /// The mark under which the request holds messages that no other request is shown.
+    pub lent: Option<Mark>,
     /// A refusal that the next request shall be told about (`on_refused = "deliver"`).
     pub remember: Option<Refusal>,
 }
@@ -101,6 +103,8 @@ pub enum Step {
     Nothing,
     /// Write down that the session is in use: move its deadline, and write these bytes where the record says so, too.
     Touch(Timestamp, Option<Vec<u8>>),
+    /// Give back the messages that the request held, and no other change: these bytes, with this deadline.
+    GiveBack(Vec<u8>, Timestamp),
     /// Begin a session.
     Create(Draft),
     /// Write over the record that the decision was made on.
@@ -173,7 +177,7 @@ fn destroy(
 ) -> Result<Plan, Refused> {
     let mut farewell = Batch::default();
     farewell.changes.flash.clone_from(&batch.changes.flash);
-    let blank = Situation { current: None, had_session: false, shown: Shown::NOTHING, remember: None };
+    let blank = Situation { current: None, had_session: false, shown: Shown::NOTHING, lent: None, remember: None };
     let successor = match change(&blank, &farewell, rules, chance, now)? {
         Step::Create(draft) => Some(draft),
         _ => None,
@@ -205,6 +209,7 @@ fn change(
     let draft = |mut record: Record| {
         record.revision = record.revision.saturating_add(1);
         record.mark = chance.mark;
+        record.take_back(situation.lent, now);
         note_use(&mut record, rules, extend, now);
         let active = match situation.current {
             None => rules.expiry.first_deadline(&record, now),
@@ -232,13 +237,15 @@ fn change(
         _ if changed => Step::Replace(draft(record)?),
         (Some((before, deadline)), _) => {
             let due = rules.expiry.touch_due(rules.expiry.clocks(before.age(), deadline), extend, now);
-            due.map_or(Step::Nothing, |deadline| {
-                let noted = (rules.notes_use && extend).then(|| {
-                    note_use(&mut record, rules, extend, now);
-                    encode(&record)
-                });
-                Step::Touch(deadline, noted)
-            })
+            let notes = due.is_some() && rules.notes_use && extend;
+            if notes {
+                note_use(&mut record, rules, extend, now);
+            }
+            if situation.lent.is_some_and(|mark| before.has_lent(mark)) {
+                record.take_back(situation.lent, now);
+                return Ok(Step::GiveBack(encode(&record), due.unwrap_or(deadline)));
+            }
+            due.map_or(Step::Nothing, |deadline| Step::Touch(deadline, notes.then(|| encode(&record))))
         }
     })
 }
@@ -297,11 +304,10 @@ fn batch_effects(
     Ok(())
 }
 
-fn is_read(flash: &Flash, batch: &Batch, shown: Shown) -> bool {
-    let named =
-        |levels: &Option<_>| levels.as_ref().is_some_and(|levels: &super::batch::Levels| levels.has(&flash.level));
+fn is_read(flash: &Flash, batch: &Batch, shown: Shown<'_>) -> bool {
+    let named = |picked: &Option<Picked>| picked.as_ref().is_some_and(|picked| picked.has(flash));
     let read = shown.reading == Reading::All || named(&batch.flash_read);
-    flash.number <= shown.flashes && read && !named(&batch.flash_keep)
+    shown.flashes.contains(&flash.number) && read && !named(&batch.flash_keep)
 }
 
 /// A session comes into being only when there is something to keep (SL10).
@@ -312,13 +318,16 @@ fn stores_something(record: &Record) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::batch::{Condition, ExpireWish, Levels, NewFlash, SetTo};
+    use crate::session::batch::{Condition, ExpireWish, NewFlash, SetTo};
     use crate::session::held::{CrossSite, Held};
+    use crate::session::lease::Lease;
     use crate::session::name::{Name, Owner, Value};
+    use crate::session::view::View;
     use std::time::Duration;
 
     const MINUTE: Duration = Duration::from_secs(60);
     const NOW: Timestamp = Timestamp::from_millis(100_000_000);
+    const LENT: Mark = [4; 8];
     const CHANCE: Chance = Chance { lineage: Lineage::from_bytes([2; 12]), mark: [3; 8] };
     const EXPIRY: Expiry = Expiry {
         idle: Duration::from_secs(30 * 60),
@@ -365,7 +374,7 @@ mod tests {
         Batch { held: vec![held], ..Batch::default() }
     }
 
-    fn decide_at(current: Option<&Record>, had: bool, shown: Shown, batch: &Batch, now: Timestamp) -> String {
+    fn decide_at(current: Option<&Record>, had: bool, shown: Shown<'_>, batch: &Batch, now: Timestamp) -> String {
         let limits = Limits::default();
         let choices = CookieChoices { paths: vec!["/app".into()], domains: vec![] };
         let rules = Rules {
@@ -377,7 +386,7 @@ mod tests {
             notes_use: false,
         };
         let current = current.map(|record| (record, NOW.after(EXPIRY.idle)));
-        let situation = Situation { current, had_session: had, shown, remember: None };
+        let situation = Situation { current, had_session: had, shown, lent: Some(LENT), remember: None };
         let keys = |draft: &Draft| {
             let keys = draft.record.values.keys().map(Name::as_str).collect::<Vec<_>>().join(",");
             format!("[{keys}|{}]", draft.record.flashes.len())
@@ -388,6 +397,10 @@ mod tests {
                 let step = match step {
                     Step::Nothing => "nothing".into(),
                     Step::Touch(..) => "touch".into(),
+                    Step::GiveBack(bytes, _) => {
+                        let record = View::parse(&bytes).unwrap().to_record().unwrap();
+                        format!("give back {:?} of {}", record.leases, record.flashes.len())
+                    }
                     Step::Create(draft) => format!("create {}", keys(&draft)),
                     Step::Replace(draft) => format!("replace {}", keys(&draft)),
                     Step::Move(draft, farewell) => format!("move {} {farewell:?}", keys(&draft)),
@@ -473,18 +486,40 @@ mod tests {
     #[test]
     fn shown_messages_are_consumed_once_and_only_those_shown() {
         let ada = ada();
-        let read = Shown { flashes: 1, reading: Reading::All, refusal: false };
+        let read = Shown { flashes: &[1], reading: Reading::All, refusal: false };
         let asked = Shown { reading: Reading::Acknowledged, ..read };
-        let info = Some(Levels::Only([name("info")].into()));
-        let error = Some(Levels::Only([name("error")].into()));
+        let level = |level| Some(Picked::Only { levels: [name(level)].into(), lists: [].into() });
+        let list = |list| Some(Picked::Only { levels: [].into(), lists: [list].into() });
+        let (info, error) = (level("info"), level("error"));
         let at = |shown, batch| decide_at(Some(&ada), true, shown, &batch, NOW);
         assert_eq!(at(read, Batch::default()), "replace [cart|0]");
         assert_eq!(at(read, flash()), "replace [cart|1]");
-        assert_eq!(at(Shown { flashes: 0, ..read }, Batch::default()), "nothing");
-        assert_eq!(at(read, Batch { flash_keep: Some(Levels::All), ..Batch::default() }), "nothing");
+        assert_eq!(at(Shown { flashes: &[], ..read }, Batch::default()), "nothing");
+        assert_eq!(at(Shown { flashes: &[2, 3], ..read }, Batch::default()), "nothing");
+        assert_eq!(at(read, Batch { flash_keep: Some(Picked::All), ..Batch::default() }), "nothing");
         assert_eq!(at(asked, Batch::default()), "nothing");
         assert_eq!(at(asked, Batch { flash_read: error, ..Batch::default() }), "nothing");
         assert_eq!(at(asked, Batch { flash_read: info, ..Batch::default() }), "replace [cart|0]");
+        // F6
+        assert_eq!(at(asked, Batch { flash_read: list(Some(name("cart"))), ..Batch::default() }), "nothing");
+        assert_eq!(at(asked, Batch { flash_read: list(None), ..Batch::default() }), "replace [cart|0]");
+    }
+
+    #[test]
+    fn messages_that_stay_are_given_back_and_that_is_no_change() {
+        // F3
+        let lease = |mark| Lease { mark: [mark; 8], until: NOW.after(MINUTE), flashes: vec![1] };
+        let lent = |leases| Record { leases, ..ada() };
+        let shown = Shown { flashes: &[1], reading: Reading::Acknowledged, refusal: false };
+        let at = |record: &Record, shown, batch, now| decide_at(Some(record), true, shown, &batch, now);
+        let held = lent(vec![lease(4)]);
+        assert_eq!(at(&held, shown, Batch::default(), NOW), "give back [] of 1");
+        let touched = NOW.after(EXPIRY.longest_interval());
+        assert_eq!(at(&held, shown, Batch::default(), touched), "give back [] of 1");
+        assert_eq!(at(&held, shown, set("a", "1"), NOW), "replace [a,cart|1]");
+        assert_eq!(at(&held, Shown { reading: Reading::All, ..shown }, Batch::default(), NOW), "replace [cart|0]");
+        // What another request holds is none of this one's business.
+        assert_eq!(at(&lent(vec![lease(5)]), shown, Batch::default(), NOW), "nothing");
     }
 
     #[test]
@@ -503,7 +538,7 @@ mod tests {
         };
         let later = NOW.after(50 * MINUTE);
         let current = Some((&ada, later.after(MINUTE)));
-        let situation = Situation { current, had_session: true, shown: Shown::NOTHING, remember: None };
+        let situation = Situation { current, had_session: true, shown: Shown::NOTHING, lent: None, remember: None };
         let deadline = |batch: &Batch| match plan(&situation, batch, &rules, CHANCE, later).unwrap().step {
             Step::Replace(draft) | Step::Move(draft, _) => draft.deadline,
             other => panic!("{other:?}"),

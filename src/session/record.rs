@@ -4,6 +4,7 @@ use super::batch::Refusal;
 use super::expiry::Age;
 use super::held::Held;
 use super::id::Lineage;
+use super::lease::Lease;
 use super::name::{Flash, Name, Owner, Value};
 use crate::clock::Timestamp;
 use std::collections::BTreeMap;
@@ -49,6 +50,8 @@ pub struct Record {
     pub held: Vec<Held<'static>>,
     /// Messages that no page has shown yet.
     pub flashes: Vec<Flash>,
+    /// Which of the messages requests under way hold.
+    pub leases: Vec<Lease>,
     /// The number of the next flash.
     pub next_flash: u32,
 }
@@ -89,6 +92,7 @@ impl Record {
             values: BTreeMap::new(),
             held: Vec::new(),
             flashes: Vec::new(),
+            leases: Vec::new(),
             next_flash: 1,
         }
     }

@@ -16,6 +16,7 @@ use super::expiry::Age;
 use super::extras::{self, Extras};
 use super::held::{self, Held};
 use super::id::{ID_LEN, Lineage, SessionId};
+use super::lease::{self, Handed, Lease};
 use super::name::{Flash, Name, Owner, Value};
 use super::parts::{Reader, Writer};
 use super::record::{Mark, Record};
@@ -272,8 +273,8 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// Reads a record, every byte of it except for the held cookies and the flashes, which [`View::held`] and
-    /// [`View::flashes`] read.
+    /// Reads a record, every byte of it except for the held cookies, the flashes and who holds those, which
+    /// [`View::held`], [`View::flashes`] and [`View::leases`] read.
     ///
     /// # Errors
     /// [`Unreadable`] when the bytes are no record.
@@ -340,6 +341,24 @@ impl<'a> View<'a> {
         self.extras.held.map_or(Ok(Vec::new()), held::decode)
     }
 
+    /// Which of the messages requests under way hold.
+    ///
+    /// # Errors
+    /// [`Unreadable`] when the bytes are no record.
+    pub fn leases(&self) -> Result<Vec<Lease>, Unreadable> {
+        self.extras.leases.map_or(Ok(Vec::new()), lease::decode)
+    }
+
+    /// The flash messages that a request is handed, in the order in which they came.
+    ///
+    /// # Errors
+    /// [`Unreadable`] when the bytes are no record.
+    pub fn handed(&self, handed: Handed, now: Timestamp) -> Result<SmallVec<[FlashItem<'a>; 2]>, Unreadable> {
+        let (mut flashes, leases) = (self.flashes()?, self.leases()?);
+        flashes.retain(|flash| handed.has(flash.number, &leases, now));
+        Ok(flashes)
+    }
+
     /// The flash messages, in the order in which they came.
     ///
     /// # Errors
@@ -401,6 +420,7 @@ impl<'a> View<'a> {
             values: values.collect::<Result<_, Unreadable>>()?,
             flashes: flashes.collect::<Result<_, Unreadable>>()?,
             held: self.held()?.into_iter().map(Held::into_owned).collect(),
+            leases: self.leases()?,
             next_flash: self.next_flash,
         })
     }
@@ -461,13 +481,15 @@ mod tests {
     }
 
     fn extended() -> Record {
-        Record { seen_at: Some(Timestamp::from_millis(5)), kept_until: Some(Timestamp::NEVER), ..holder() }
+        let leases = vec![Lease { mark: [7; 8], until: Timestamp::from_millis(6), flashes: vec![1] }];
+        Record { seen_at: Some(Timestamp::from_millis(5)), kept_until: Some(Timestamp::NEVER), leases, ..holder() }
     }
 
     #[test]
     fn a_record_survives_its_bytes() {
         let unkept = Record { held: Vec::new(), kept_until: None, ..extended() };
-        for record in [full(), holder(), extended(), unkept] {
+        let lent = Record { leases: extended().leases, ..full() };
+        for record in [full(), holder(), extended(), unkept, lent] {
             let bytes = encode(&record);
             assert!(matches!(Stored::kind(&bytes), Ok(Stored::Record)));
             assert_eq!(View::parse(&bytes).unwrap().to_record().unwrap(), record);

@@ -6,7 +6,7 @@ use super::options::{Dialect, HeaderOptions};
 use super::proof::{NONCE_LEN, PROOF_LEN, ProofKey, Proven};
 use super::speech::Speech;
 use crate::clock::Timestamp;
-use crate::session::{Keys, State, Unreadable, View};
+use crate::session::{Handed, Keys, State, Unreadable, View};
 use bytes::Bytes;
 use http::HeaderValue;
 use smallvec::SmallVec;
@@ -37,13 +37,15 @@ pub struct Live<'v, 's> {
     pub absolute_deadline: Timestamp,
     /// The token of its forms, where the backend is to be told.
     pub csrf: Option<[u8; CSRF_LEN]>,
+    /// Which messages it is to be told.
+    pub handed: Handed,
 }
 
 /// What the backend was shown and may be consumed by its answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Told {
-    /// The highest number among the flashes; zero when there were none.
-    pub flashes: u32,
+    /// The numbers of the flashes, and of those that can never be told.
+    pub flashes: SmallVec<[u32; 4]>,
     /// The backend was told about a refusal.
     pub refusal: bool,
 }
@@ -196,7 +198,7 @@ mod tests {
         let view = View::parse(&bytes).unwrap();
         let (deadline, absolute_deadline) = (NOW.after(Duration::from_secs(60)), Timestamp::NEVER);
         let csrf = options.csrf.then_some([b'c'; CSRF_LEN]);
-        let live = Live { view: &view, deadline, absolute_deadline, csrf };
+        let live = Live { view: &view, deadline, absolute_deadline, csrf, handed: Handed::Free };
         let (mut fields, mut allowance) = (Fields::new(), Allowance::new(budget, 1));
         let voice = Voice::new(options);
         if voice.needs_nonce() {

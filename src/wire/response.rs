@@ -1,9 +1,9 @@
 //! Response headers to a [`Batch`], or the reason why not.
 
 use super::options::{Capture, Charset, Dialect, HeaderOptions};
-use super::verbs::{add_levels, attribute, destroy, expire, json_pairs, not, one, seconds};
+use super::verbs::{attribute, destroy, expire, json_pairs, not, one, pick, seconds};
 use super::{dialect, grammar};
-use crate::session::{Batch, Condition, Name, NewFlash, Owner, Refusal, Refused, SetTo, Value};
+use crate::session::{Batch, Condition, Flash, Name, NewFlash, Owner, Refusal, Refused, SetTo, Value};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// All commands of one response together; a session holds 64 KiB at most.
@@ -185,8 +185,8 @@ impl Commands {
                     changes.flash.push(self.flash(item)?);
                 }
             }
-            "flash-keep" => add_levels(&mut batch.flash_keep, "Flash-Keep", value)?,
-            "flash-read" => add_levels(&mut batch.flash_read, "Flash-Read", value)?,
+            "flash-keep" => pick(&mut batch.flash_keep, "Flash-Keep", value)?,
+            "flash-read" => pick(&mut batch.flash_read, "Flash-Read", value)?,
             "if" => {
                 for item in grammar::items(value) {
                     batch.conditions.push(self.condition(item)?);
@@ -274,6 +274,10 @@ impl Commands {
         if fields.len() > 16 {
             return Err(Refused::new(Refusal::Limit, "Flash: a message has at most 16 further fields"));
         }
+        let mut lists = fields.iter().filter(|(name, _)| name.as_str() == Flash::LIST);
+        if lists.next().is_some_and(|(_, list)| !Name::is_valid(list)) || lists.next().is_some() {
+            return Err(Refused::new(Refusal::Key, "Flash: a message is in one list, whose name is a key"));
+        }
         Ok(NewFlash { level, text, fields })
     }
 
@@ -293,7 +297,7 @@ impl Commands {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::{CookieWish, ExpireWish, Levels, Scope};
+    use crate::session::{CookieWish, ExpireWish, Picked, Scope};
     use crate::wire::Prefix;
     use std::time::Duration;
 
@@ -352,11 +356,7 @@ mod tests {
         assert!(read("Regenerate", "1").unwrap().regenerate && read("Invalidate", "1").unwrap().invalidate);
         assert_eq!(read("Destroy", "others").unwrap().destroy, Some(Scope::Others));
         assert_eq!(read("Touch", "0").unwrap().touch, Some(false));
-        assert_eq!(read("Flash-Keep", "1").unwrap().flash_keep, Some(Levels::All));
-        assert_eq!(
-            read("Flash-Read", "info,error").unwrap().flash_read,
-            Some(Levels::Only([name("info"), name("error")].into()))
-        );
+        assert_eq!(read("Flash-Keep", "1").unwrap().flash_keep, Some(Picked::All));
         let wish = ExpireWish {
             idle: Some(Duration::from_secs(1800)),
             absolute: Some(Duration::from_secs(28800)),
@@ -384,6 +384,30 @@ mod tests {
     }
 
     #[test]
+    fn messages_are_picked_by_level_and_by_list() {
+        // F6
+        let only = |levels: &[&str], lists: &[Option<&str>]| {
+            let levels = levels.iter().map(|level| name(level)).collect();
+            Some(Picked::Only { levels, lists: lists.iter().map(|list| list.map(name)).collect() })
+        };
+        for (value, picked) in [
+            ("1", Some(Picked::All)),
+            ("info,error", only(&["info", "error"], &[])),
+            ("list=cart", only(&[], &[Some("cart")])),
+            ("error&list=cart, list=", only(&["error"], &[Some("cart"), None])),
+            ("list", only(&["list"], &[])),
+            ("error, 1", Some(Picked::All)),
+            ("1, list=cart", Some(Picked::All)),
+            ("", None),
+        ] {
+            assert_eq!(read("Flash-Keep", value).unwrap().flash_keep, picked, "{value}");
+            assert_eq!(read("Flash-Read", value).unwrap().flash_read, picked, "{value}");
+        }
+        let twice = [("X-Session-Flash-Read", "error"), ("X-Session-Flash-Read", "list=cart")];
+        assert_eq!(read_as(Dialect::Form, &twice).unwrap().batch.flash_read, only(&["error"], &[Some("cart")]));
+    }
+
+    #[test]
     fn malformed_commands_are_refused_with_a_reason() {
         for (verb, value, reason) in [
             ("Set", "a b=1", Refusal::Key),
@@ -395,6 +419,12 @@ mod tests {
             ("Ttl", "a=-1", Refusal::Type),
             ("Flash", "info", Refusal::Key),
             ("Flash", "info=a;b", Refusal::Key),
+            ("Flash", "info=a;list=my%20list", Refusal::Key),
+            ("Flash", "info=a;list=", Refusal::Key),
+            ("Flash", "info=a;list=a;list=b", Refusal::Key),
+            ("Flash-Read", "list=a b", Refusal::Key),
+            ("Flash-Read", "level=error", Refusal::Key),
+            ("Flash-Keep", "error;list=cart", Refusal::Key),
             ("If", "@version=x", Refusal::Type),
             ("If", "@user=x", Refusal::Key),
             ("Login", "", Refusal::Type),

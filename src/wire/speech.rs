@@ -5,7 +5,7 @@ use super::options::{Alias, Charset, Dialect, Forward};
 use super::request::{Field, Fields, Live, Told, Voice};
 use super::{dialect, fold, grammar};
 use crate::clock::Timestamp;
-use crate::session::{Item, Keys, Unreadable, View};
+use crate::session::{Handed, Item, Keys, Unreadable, View};
 use bytes::Bytes;
 use http::HeaderValue;
 use smallvec::SmallVec;
@@ -59,17 +59,18 @@ impl<'s> Speech<'_, 's> {
         if let Some(token) = live.csrf.and_then(|token| HeaderValue::from_bytes(&token).ok()) {
             self.put(&voice.csrf, token);
         }
-        Ok(Told { flashes: self.messages(view)?, refusal })
+        Ok(Told { flashes: self.messages(view, live.handed, now)?, refusal })
     }
 
-    /// Hands over the flashes in order, as many as there is room for; answers the number of the last.
-    fn messages(&mut self, view: &View<'_>) -> Result<u32, Unreadable> {
-        let flashes = view.flashes()?;
+    /// Hands over the flashes in order, as many as there is room for; answers their numbers.
+    fn messages(&mut self, view: &View<'_>, handed: Handed, now: Timestamp) -> Result<SmallVec<[u32; 4]>, Unreadable> {
+        let flashes = view.handed(handed, now)?;
+        let mut told = SmallVec::new();
         let Some(room) = self.allowance.room(self.voice.flashes.len()).filter(|_| !flashes.is_empty()) else {
-            return Ok(0);
+            return Ok(told);
         };
         let charset = self.voice.options.charset;
-        let (mut line, mut last) = (Vec::new(), 0);
+        let mut line = Vec::new();
         for flash in flashes {
             let before = line.len();
             if before > 0 {
@@ -89,12 +90,12 @@ impl<'s> Speech<'_, 's> {
                 line.truncate(before);
                 break;
             }
-            last = flash.number;
+            told.push(flash.number);
         }
         if !line.is_empty() {
             self.offer(self.voice.flashes.clone(), line);
         }
-        Ok(last)
+        Ok(told)
     }
 
     pub(super) fn data(&mut self, view: &View<'s>, read: &Keys, now: Timestamp) {

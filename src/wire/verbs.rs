@@ -1,8 +1,7 @@
 //! The arguments of single commands: flags, scopes, seconds, clocks, attributes.
 
 use super::{dialect, grammar};
-use crate::session::{Batch, CookieWish, ExpireWish, Levels, Name, Refusal, Refused, Scope};
-use std::collections::BTreeSet;
+use crate::session::{Batch, CookieWish, ExpireWish, Flash, Name, Picked, Refusal, Refused, Scope};
 use std::time::Duration;
 
 pub(super) fn not(what: &str, expected: &str) -> Refused {
@@ -12,10 +11,6 @@ pub(super) fn not(what: &str, expected: &str) -> Refused {
 pub(super) fn json_pairs(verb: &str, value: &[u8]) -> Result<Vec<(Name, serde_json::Value)>, Refused> {
     let pairs = dialect::objects(verb, value)?.into_iter().flatten();
     pairs.map(|(name, json)| Ok((grammar::key(verb, name.as_bytes())?, json))).collect()
-}
-
-pub(super) fn names(verb: &str, value: &[u8]) -> Result<BTreeSet<Name>, Refused> {
-    grammar::items(value).map(|item| grammar::key(verb, item)).collect()
 }
 
 pub(super) fn one(verb: &str, value: &[u8]) -> Result<bool, Refused> {
@@ -53,16 +48,22 @@ pub(super) const fn wider(before: Option<Scope>, scope: Scope) -> Scope {
     }
 }
 
-pub(super) fn add_levels(levels: &mut Option<Levels>, verb: &str, value: &[u8]) -> Result<(), Refused> {
-    let more = if value == b"1" { Levels::All } else { Levels::Only(names(verb, value)?) };
-    *levels = Some(match (levels.take(), more) {
-        (Some(Levels::Only(mut levels)), Levels::Only(more)) => {
-            levels.extend(more);
-            Levels::Only(levels)
+/// `1`, levels, and lists as `list=cart`; `list=` names what is in no list. Whatever is named by any item is meant.
+pub(super) fn pick(picked: &mut Option<Picked>, verb: &str, value: &[u8]) -> Result<(), Refused> {
+    for item in grammar::items(value) {
+        let all = item == b"1" || matches!(picked, Some(Picked::All));
+        let (mut levels, mut lists) = match picked.take() {
+            Some(Picked::Only { levels, lists }) => (levels, lists),
+            Some(Picked::All) | None => Default::default(),
+        };
+        match item.strip_prefix(Flash::LIST.as_bytes()).and_then(|rest| rest.strip_prefix(b"=")) {
+            _ if item == b"1" => {}
+            Some(b"") => drop(lists.insert(None)),
+            Some(list) => drop(lists.insert(Some(grammar::key(verb, list)?))),
+            None => drop(levels.insert(grammar::key(verb, item)?)),
         }
-        (Some(Levels::All), _) => Levels::All,
-        (_, more) => more,
-    });
+        *picked = Some(if all { Picked::All } else { Picked::Only { levels, lists } });
+    }
     Ok(())
 }
 

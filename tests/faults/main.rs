@@ -41,6 +41,7 @@ every_engine! {
     writes::a_write_that_is_cut_off_counts_once,
     writes::connections_that_break_under_load_lose_nothing,
     several::two_proxies_see_each_others_changes_at_once,
+    several::of_pages_under_way_on_several_proxies_one_shows_a_message,
     several::a_logout_is_final_on_every_proxy,
     several::a_logout_ends_what_lasts_on_every_proxy,
     several::writers_on_two_proxies_add_up,

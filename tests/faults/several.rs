@@ -3,7 +3,8 @@
 use crate::engine::Engine;
 use crate::support::client::get;
 use crate::support::lasting::{Stage, close_frame, end_of, events, stands, websocket};
-use crate::support::upstream::ok;
+use crate::support::message::Message;
+use crate::support::upstream::{Gate, ok, status};
 use crate::support::{Browser, Site, eventually};
 use std::thread;
 
@@ -24,6 +25,35 @@ pub fn two_proxies_see_each_others_changes_at_once(engine: &Engine) {
         writer.visit(ok().say("Set", format!("n={n}")));
         assert_eq!(reader.look().data(), format!("n={n}"));
     }
+}
+
+pub fn of_pages_under_way_on_several_proxies_one_shows_a_message(engine: &Engine) {
+    // F3
+    let gate = Gate::shut();
+    let held = gate.clone();
+    let backend = move |ask: &Message| {
+        if ask.target() == "/slow" {
+            held.pass();
+        }
+        ok()
+    };
+    let (one, two) = (Site::answering(&engine.config(""), backend), Site::new(&engine.config("")));
+    let mut here = one.browser();
+    here.visit(ok().say("Flash", "info=Saved"));
+    let mut there = same(&here, &two);
+    one.upstream.take();
+    let mut slow = one.client();
+    slow.send(get("/slow").with("Cookie", here.cookie()).bytes());
+    one.upstream.wait_for(2);
+    assert_eq!(one.upstream.only().told("Flashes"), "info=Saved");
+    assert_eq!(there.look().told("Flashes"), "");
+    gate.open();
+    slow.answer("GET");
+    assert_eq!((there.look().told("Flashes"), here.look().told("Flashes")), (String::new(), String::new()));
+
+    here.visit(ok().say("Flash", "info=Again"));
+    assert_eq!(there.visit(status(302)).seen.told("Flashes"), "info=Again");
+    assert_eq!(here.look().told("Flashes"), "info=Again", "it was given back");
 }
 
 pub fn a_logout_is_final_on_every_proxy(engine: &Engine) {

@@ -106,7 +106,7 @@ async fn the_manager_itself_writes_nothing_for_a_session_that_is_unknown() {
     let manager = place.manager(|_| {});
     let (rights, now) = (Rights::default(), place.clock.now());
     let permit = Permit::of(&rights, true);
-    let shown = Shown { flashes: 9, reading: Reading::All, refusal: true };
+    let shown = Shown { flashes: &[9], reading: Reading::All, refusal: true };
     let login = Batch { login: Owner::parse("eve"), ..Batch::default() };
     let destroy = Batch { destroy: Some(Scope::All), ..Batch::default() };
     for rung in [OnOutage::Cached, OnOutage::Anonymous] {

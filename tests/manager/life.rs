@@ -210,7 +210,7 @@ pub async fn a_refusal_that_is_delivered_is_told_once(house: House) {
         assert_eq!(committed.refused.map(|refused| refused.reason), Some(reason));
         assert_eq!(told(&browser, &house).await, Some(reason));
     }
-    let shown = Shown { flashes: 0, reading: Reading::Acknowledged, refusal: true };
+    let shown = Shown { flashes: &[], reading: Reading::Acknowledged, refusal: true };
     let session = browser.resolve(&house).await;
     house.commit(&session, Ok(None), shown).await.unwrap();
     assert_eq!(told(&browser, &house).await, None);

@@ -6,6 +6,7 @@ mod ages;
 mod browser;
 mod copies;
 mod ids;
+mod lending;
 mod life;
 mod newcomers;
 mod others;
@@ -129,6 +130,24 @@ in_a_store! {
     copies::a_copy_is_not_believed_when_it_speaks_against_the_session,
     copies::an_old_copy_shortens_no_session,
     copies::a_session_that_holds_cookies_is_never_shown_from_a_copy,
+    lending::of_two_pages_under_way_one_shows_a_message,
+    lending::what_an_answer_does_not_show_is_given_back_with_one_write_and_no_change,
+    lending::a_session_is_in_use_although_its_messages_only_go_back,
+    lending::a_request_without_an_answer_gives_back_what_it_held,
+    lending::a_lease_ends_by_itself,
+    lending::only_what_there_is_room_for_is_lent,
+    lending::an_answer_consumes_what_its_request_was_shown_and_nothing_else,
+    lending::what_the_backend_keeps_waits_for_the_next_request,
+    lending::of_many_requests_at_once_one_is_handed_each_message,
+    lending::messages_are_consumed_while_the_session_changes_all_the_time,
+    lending::an_old_copy_hands_out_nothing_that_is_gone_or_held,
+    lending::a_cut_connection_hands_a_message_to_one_request_still,
+    lending::where_a_lease_cannot_be_written_the_messages_stay,
+    lending::a_page_passes_although_its_messages_cannot_be_given_back,
+    lending::a_new_id_takes_along_who_holds_what,
+    lending::what_an_answer_asks_of_its_session_settles_what_it_held,
+    lending::a_page_whose_batch_was_refused_shows_its_messages_where_it_is_delivered,
+    lending::a_session_that_is_resolved_once_more_gives_back_what_the_request_held,
     seats::a_login_beyond_the_limit_is_refused_whole_or_ends_another_session,
     seats::the_visitor_of_a_session_that_made_room_loses_the_cookie,
     seats::a_seat_is_freed_by_whatever_ends_the_session,
@@ -152,6 +171,7 @@ in_the_browser! {
     ages::with_every_answer_the_cookie_is_renewed_where_the_policy_says_so,
     ages::sessions_from_before_the_setting_get_a_cookie_that_lasts,
     ages::the_moment_of_the_last_use_is_kept_where_it_is_told,
+    lending::a_session_in_a_cookie_lends_nothing_and_shows_what_waits,
     browser::a_session_is_a_cookie_and_no_store_is_asked,
     browser::a_session_grows_into_pieces_and_shrinks_without_leftovers,
     browser::a_session_that_is_too_large_is_refused_whole,

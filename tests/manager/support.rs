@@ -11,8 +11,8 @@ use cloakroom::manager::{
 };
 use cloakroom::secret::Secret;
 use cloakroom::session::{
-    Batch, CookieChoices, CookieWish, Expiry, Limits, Name, NewFlash, Owner, Refused, Rights, SetTo, Shown, State,
-    Value, View,
+    Batch, CookieChoices, CookieWish, Expiry, Handed, Limits, Name, NewFlash, Owner, Record, Refused, Rights, SetTo,
+    Shown, State, Value, View, encode,
 };
 use cloakroom::store::Store;
 use std::collections::BTreeMap;
@@ -118,11 +118,27 @@ impl House {
         self.try_answer(session, batch).await.unwrap()
     }
 
+    /// Hands what waits to this request alone, as far as a backend takes so many messages.
+    pub async fn lend(&self, session: &mut Session, most: usize) -> Result<(), SessionError> {
+        let now = self.clock.now();
+        let fits = |record: &Record| {
+            let bytes = encode(record);
+            let free = View::parse(&bytes).unwrap().handed(Handed::Free, now).unwrap();
+            free.iter().map(|flash| flash.number).take(most).collect::<Vec<_>>()
+        };
+        self.manager.lend(session, now, fits).await
+    }
+
+    /// The request ends without an answer.
+    pub async fn give_back(&self, session: &mut Session) -> Result<(), SessionError> {
+        self.manager.give_back(session, self.clock.now()).await
+    }
+
     pub async fn commit(
         &self,
         session: &Session,
         asked: Result<Option<&Batch>, Refused>,
-        shown: Shown,
+        shown: Shown<'_>,
     ) -> Result<Committed, CommitError> {
         let rights = Rights::default();
         let permit = Permit::of(&rights, true);

@@ -222,6 +222,11 @@ impl Upstream {
         seen.remove(0)
     }
 
+    /// How many requests have come altogether.
+    pub fn arrivals(&self) -> usize {
+        self.state.arrivals.load(Ordering::SeqCst)
+    }
+
     /// Waits until so many requests have come altogether.
     pub fn wait_for(&self, arrivals: usize) {
         let until = Instant::now() + LIMIT;
