@@ -1,7 +1,11 @@
 //! The snippets, run by the interpreters that are here: what a session holds arrives, what is written can be read.
 
+mod support;
+
 use std::path::Path;
 use std::process::Command;
+use support::client::get;
+use support::upstream::ok;
 
 const TEXT: &str = "caf\u{e9} \u{20ac} 100%";
 
@@ -51,6 +55,85 @@ fn check(language: &str, file: &str, program: &str, arguments: &[&str]) -> bool 
     assert_eq!(command(&first, "Set"), [format!("seen={TEXT}")], "{language}: {first}");
     assert_eq!(command(&first, "Flash"), ["info=Welcome."], "{language}: {first}");
     true
+}
+
+/// Messages as the proxy tells them: every field, and what must be escaped in one way or another.
+const MESSAGES: [&str; 3] = [
+    "info=Other",
+    "warning=caf%C3%A9%20%E2%82%AC%20100%25;body=%3Cb%3Ea%3B%26%2C%3D%2B%0D%0A%22%3C%2Fb%3E;life=5;list=cart;title=Sold%20out",
+    "error=No;list=cart",
+];
+
+/// A snippet is shown messages, and by its own functions sends on the warnings of the cart, and then those of no list. What
+/// it said is what the next request is told.
+fn passes_messages_on(language: &str, file: &str, program: &str, arguments: &[&str]) {
+    let directory = tempfile::tempdir().expect("a directory of our own");
+    let snippet = Command::new(env!("CARGO_BIN_EXE_cloakroom")).args(["snippet", language]).output();
+    std::fs::write(directory.path().join(file), snippet.expect("the program starts").stdout).expect(file);
+    let site = support::Site::new("");
+    let mut ada = site.browser();
+    ada.visit(MESSAGES.iter().fold(ok(), |reply, message| reply.say("Flash", message)));
+    for expected in [MESSAGES.join("&"), [MESSAGES[1], MESSAGES[0]].join("&")] {
+        let reading = ada.ask(&get("/").with("Sec-Purpose", "prefetch"), ok()).seen;
+        assert_eq!(reading.told("Flashes"), expected, "{language}");
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(directory.path()).env("PYTHONIOENCODING", "utf-8");
+        command.env("HTTP_X_SESSION_STATE", "live").env("HTTP_X_SESSION_FLASHES", reading.told("Flashes"));
+        let output = command.output().expect(program);
+        let (page, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success() && error.is_empty(), "{language}: {error}");
+        let lines = page.lines().filter_map(|line| line.strip_prefix("X-Session-Flash: "));
+        let reply = lines.fold(ok(), |reply, line| reply.say("Flash", line));
+        assert_eq!(ada.visit(reply).seen.told("Flashes"), expected, "{language}");
+    }
+}
+
+#[test]
+fn php_passes_messages_on() {
+    // F4, F6, F9
+    let driver = "eval('namespace T; function header($line) { echo $line, \"\\n\"; } ?>' \
+        . file_get_contents('snippet.php') . ' foreach (array_merge(cloakroom_flashes(\"cart\", \"warning\"), \
+        cloakroom_flashes(\"\")) as $flash) { cloakroom_flash($flash[0], $flash[1], $flash[2]); }');";
+    passes_messages_on("php", "snippet.php", "php", &["-d", "variables_order=EGPCS", "-r", driver]);
+}
+
+#[test]
+fn perl_passes_messages_on() {
+    // F4, F6, F9
+    let driver = "do './snippet.pl'; print map { my $fields = $_->[2]; \
+        session_flash($_->[0], $_->[1], map { ($_, $fields->{$_}) } sort keys %$fields) } \
+        session_flashes('cart', 'warning'), session_flashes('');";
+    passes_messages_on("perl", "snippet.pl", "perl", &["-e", driver]);
+}
+
+#[test]
+fn python_passes_messages_on() {
+    // F4, F6, F9
+    let driver = "
+import os, sys
+sys.dont_write_bytecode = True
+sys.path.insert(0, '.')
+from snippet import Session
+session = Session(os.environ)
+for level, text, fields in session.messages('cart', 'warning') + session.messages(''):
+    session.flash(level, text, **fields)
+for header in session.headers: print('%s: %s' % header)
+";
+    passes_messages_on("python", "snippet.py", "python3", &["-c", driver]);
+}
+
+#[test]
+fn node_passes_messages_on() {
+    // F4, F6, F9
+    let driver = "
+        const { Session } = require('./snippet.js');
+        const sent = {};
+        const response = { getHeader: (name) => sent[name], setHeader: (name, value) => { sent[name] = value; } };
+        const session = new Session({ headers: { 'x-session-flashes': process.env.HTTP_X_SESSION_FLASHES } }, response);
+        const picked = [...session.messages('cart', 'warning'), ...session.messages('')];
+        for (const [level, text, fields] of picked) session.flash(level, text, fields);
+        for (const value of sent['X-Session-Flash']) console.log('X-Session-Flash: ' + value);";
+    passes_messages_on("node", "snippet.js", "node", &["-e", driver]);
 }
 
 /// The values of a command's headers, decoded; encoded they have nothing but what the grammar allows.

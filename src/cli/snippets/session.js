@@ -14,6 +14,14 @@ function pairs(header) {
   });
 }
 
+// "info=Saved;title=Done&error=No" as messages: level, text, and an object of further fields.
+function messages(header) {
+  return (header || '').split(/[&,]\s*/).filter(Boolean).map((item) => {
+    const [[level, text], ...fields] = pairs(item.replace(/;/g, '&'));
+    return [level, text, Object.fromEntries(fields)];
+  });
+}
+
 class Session {
   constructor(request, response) {
     const headers = request.headers;
@@ -23,8 +31,13 @@ class Session {
     this.data = Object.fromEntries(pairs(headers['x-session-data']));
     this.state = headers['x-session-state'] || 'none';                     // none, live, expired, invalid
     this.user = decodeURIComponent(headers['x-session-user'] || '');       // who logged in, or ''
-    // What follows a ";" are further fields of the message.
-    this.flashes = pairs((headers['x-session-flashes'] || '').replace(/;[^&,]*/g, ''));
+    this.flashes = messages(headers['x-session-flashes']);                 // for this page
+  }
+
+  // The messages for this page in a list ('' for those in none) and of a level.
+  messages(list, level) {
+    const isOne = (wanted, own) => wanted === undefined || wanted === own;
+    return this.flashes.filter(([own, , fields]) => isOne(list, fields.list || '') && isOne(level, own));
   }
 
   // Whether this request came through the proxy, a minute ago at most. `key` is the text of `headers.proof_key`; headers
@@ -54,7 +67,17 @@ class Session {
   unset(...keys) { this.command('Unset', keys.join('&')); }                               // '*' drops everything
   login(user) { this.command('Login', encodeURIComponent(user)); }                        // a new id
   destroy(scope = '1') { this.command('Destroy', scope); }                                // '1', 'others' or 'all'
-  flash(level, text) { this.command('Flash', `${level}=${encodeURIComponent(text)}`); }   // shown by the next page
+  // Shown by the next page. Further fields: { title: 'Done', list: 'cart' }.
+  flash(level, text, fields = {}) {
+    const pairs = [[level, text], ...Object.entries(fields)];
+    this.command('Flash', pairs.map(([key, value]) => `${key}=${encodeURIComponent(value)}`).join(';'));
+  }
+
+  // What this page has not shown waits for the next one: '1', levels, or 'list=cart'.
+  flashKeep(which = '1') { this.command('Flash-Keep', which); }
+
+  // What this answer has shown, although it is no page: as above.
+  flashRead(which = '1') { this.command('Flash-Read', which); }
 }
 
 // For Express: app.use(cloakroom), then request.cloakroom in every handler.

@@ -39,9 +39,22 @@ function cloakroom_user() {
     return rawurldecode(cloakroom_header('USER'));
 }
 
-// Messages for this page: array(array('info', 'Saved.'), ...). What follows a ";" are further fields of the message.
-function cloakroom_flashes() {
-    return cloakroom_pairs(preg_replace('/;[^&,]*/', '', cloakroom_header('FLASHES')));
+// Messages for this page, each as level, text and further fields: array('info', 'Saved.', array('title' => 'Done')). All of
+// them, or those in a list ('' for those in none) and of a level: cloakroom_flashes('cart', 'error').
+function cloakroom_flashes($list = null, $level = null) {
+    $flashes = array();
+    foreach (preg_split('/[&,]\s*/', cloakroom_header('FLASHES'), -1, PREG_SPLIT_NO_EMPTY) as $item) {
+        $pairs = cloakroom_pairs(str_replace(';', '&', $item));
+        list($flash, $fields) = array(array_shift($pairs), array());
+        foreach ($pairs as $pair) {
+            $fields[$pair[0]] = $pair[1];
+        }
+        $own = isset($fields['list']) ? $fields['list'] : '';
+        if (($list === null || $list === $own) && ($level === null || $level === $flash[0])) {
+            $flashes[] = array($flash[0], $flash[1], $fields);
+        }
+    }
+    return $flashes;
 }
 
 // The token of this session's forms, for a hidden field `csrf_token`; '' where `headers.csrf` is off.
@@ -101,9 +114,23 @@ function cloakroom_destroy($scope = '1') {
     cloakroom_command('Destroy', $scope);
 }
 
-// Shown by the next page.
-function cloakroom_flash($level, $text) {
-    cloakroom_command('Flash', $level . '=' . rawurlencode($text));
+// Shown by the next page. Further fields: array('title' => 'Done', 'list' => 'cart').
+function cloakroom_flash($level, $text, $fields = array()) {
+    $value = $level . '=' . rawurlencode($text);
+    foreach ($fields as $key => $field) {
+        $value .= ";$key=" . rawurlencode($field);
+    }
+    cloakroom_command('Flash', $value);
+}
+
+// What this page has not shown waits for the next one: '1', levels, or 'list=cart'.
+function cloakroom_flash_keep($which = '1') {
+    cloakroom_command('Flash-Keep', $which);
+}
+
+// What this answer has shown, although it is no page: as above.
+function cloakroom_flash_read($which = '1') {
+    cloakroom_command('Flash-Read', $which);
 }
 
 // ---- A page that uses it -------------------------------------------------------------------------------------------

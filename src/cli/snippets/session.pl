@@ -34,11 +34,18 @@ sub session_data    { return map { @$_ } pairs($ENV{HTTP_X_SESSION_DATA} // '') 
 sub session_state   { return $ENV{HTTP_X_SESSION_STATE} // 'none' }
 sub session_user    { return decoded($ENV{HTTP_X_SESSION_USER} // '') }
 
-# Messages for this page; what follows a ";" are further fields of the message.
+# Messages for this page, each as level, text and further fields: ['info', 'Saved.', { title => 'Done' }]. All of them, or
+# those in a list ('' for those in none) and of a level: session_flashes('cart', 'error').
 sub session_flashes {
-    my $header = $ENV{HTTP_X_SESSION_FLASHES} // '';
-    $header =~ s/;[^&,]*//g;
-    return pairs($header);
+    my ($list, $level) = @_;
+    my @flashes;
+    for my $item (grep { length } split /[&,]\s*/, $ENV{HTTP_X_SESSION_FLASHES} // '') {
+        my ($flash, @fields) = pairs($item =~ tr/;/&/r);
+        my %fields = map { @$_ } @fields;
+        next if defined $list && $list ne ($fields{list} // '') || defined $level && $level ne $flash->[0];
+        push @flashes, [@$flash, \%fields];
+    }
+    return @flashes;
 }
 
 # The token of this session's forms, for a hidden field `csrf_token`; '' where `headers.csrf` is off.
@@ -67,7 +74,18 @@ sub session_add     { my ($key, $number) = @_; return "X-Session-Add: $key=" . i
 sub session_unset   { return 'X-Session-Unset: ' . join('&', @_) . "\n" }          # '*' drops everything
 sub session_login   { return 'X-Session-Login: ' . encoded($_[0]) . "\n" }         # a new id, the old one is dead
 sub session_destroy { return 'X-Session-Destroy: ' . ($_[0] // '1') . "\n" }       # '1', 'others' or 'all'
-sub session_flash   { my ($level, $text) = @_; return "X-Session-Flash: $level=" . encoded($text) . "\n" }
+
+# Shown by the next page; further fields follow the text: title => 'Done', list => 'cart'.
+sub session_flash {
+    my @pairs;
+    while (my ($key, $value) = splice @_, 0, 2) { push @pairs, "$key=" . encoded($value) }
+    return 'X-Session-Flash: ' . join(';', @pairs) . "\n";
+}
+
+# What this page has not shown waits for the next one, and what this answer has shown although it is no page: '1', levels,
+# or 'list=cart'.
+sub session_flash_keep { return 'X-Session-Flash-Keep: ' . ($_[0] // '1') . "\n" }
+sub session_flash_read { return 'X-Session-Flash-Read: ' . ($_[0] // '1') . "\n" }
 
 # ---- A page that uses it --------------------------------------------------------------------------------------------
 binmode STDOUT, ':encoding(UTF-8)';

@@ -11,8 +11,11 @@ class CloakroomSession
     @data = pairs(env['HTTP_X_SESSION_DATA']).to_h
     @state = env['HTTP_X_SESSION_STATE'] || 'none'                   # none, live, expired, invalid
     @user = decode(env['HTTP_X_SESSION_USER'].to_s)                  # who logged in, or ''
-    # What follows a ";" are further fields of the message.
-    @flashes = pairs(env['HTTP_X_SESSION_FLASHES'].to_s.gsub(/;[^&,]*/, ''))
+    # Messages for this page: level, text, and a hash of further fields.
+    @flashes = env['HTTP_X_SESSION_FLASHES'].to_s.split(/[&,]\s*/).reject(&:empty?).map do |item|
+      flash, *fields = pairs(item.tr(';', '&'))
+      [*flash, fields.to_h]
+    end
     @commands = Hash.new { |commands, name| commands[name] = [] }
   end
 
@@ -21,7 +24,21 @@ class CloakroomSession
   def unset(*keys)      = @commands['x-session-unset'].concat(keys)                    # '*' drops everything
   def login(user)       = @commands['x-session-login'] = [encode(user)]                # a new id, the old one is dead
   def destroy(scope = '1') = @commands['x-session-destroy'] = [scope]                  # '1', 'others' or 'all'
-  def flash(level, text) = @commands['x-session-flash'] << "#{level}=#{encode(text)}"  # shown by the next page
+
+  # Shown by the next page. Further fields: title: 'Done', list: 'cart'.
+  def flash(level, text, **fields)
+    @commands['x-session-flash'] << { level => text, **fields }.map { |key, value| "#{key}=#{encode(value)}" }.join(';')
+  end
+
+  # The messages for this page in a list ('' for those in none) and of a level.
+  def messages(list: nil, level: nil)
+    flashes.select do |own, _, fields|
+      (list.nil? || fields.fetch('list', '') == list) && (level.nil? || own == level)
+    end
+  end
+
+  # What this page has not shown waits for the next one: '1', levels, or 'list=cart'.
+  def flash_keep(which = '1') = @commands['x-session-flash-keep'] << which
 
   # All pairs of a command in one header: Rack 2 and Rack 3 repeat headers in different ways.
   def headers

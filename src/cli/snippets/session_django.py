@@ -15,6 +15,12 @@ def pairs(header):
     return [(key, unquote(value)) for key, _, value in items]
 
 
+def messages(header):
+    """Level, text, and a dictionary of further fields of each."""
+    items = [pairs(item.replace(';', '&')) for item in re.split(r'[&,]\s*', header) if item]
+    return [(item[0][0], item[0][1], dict(item[1:])) for item in items]
+
+
 class Session:
     """request.cloakroom"""
 
@@ -22,9 +28,13 @@ class Session:
         self.data = dict(pairs(meta.get('HTTP_X_SESSION_DATA', '')))
         self.state = meta.get('HTTP_X_SESSION_STATE', 'none')        # none, live, expired, invalid
         self.user = unquote(meta.get('HTTP_X_SESSION_USER', ''))     # who logged in, or ''
-        # What follows a ";" are further fields of the message.
-        self.flashes = pairs(re.sub(';[^&,]*', '', meta.get('HTTP_X_SESSION_FLASHES', '')))
+        self.flashes = messages(meta.get('HTTP_X_SESSION_FLASHES', ''))
         self.commands = {}
+
+    def messages(self, in_list=None, level=None):
+        """The messages for this page in a list ('' for those in none) and of a level."""
+        return [flash for flash in self.flashes
+                if in_list in (None, flash[2].get('list', '')) and level in (None, flash[0])]
 
     def _command(self, name, value):
         self.commands.setdefault('X-Session-' + name, []).append(value)
@@ -48,9 +58,18 @@ class Session:
         """'1' this session, 'others', or 'all' of this user."""
         self._command('Destroy', scope)
 
-    def flash(self, level, text):
-        """Shown by the next page."""
-        self._command('Flash', level + '=' + quote(text, safe=''))
+    def flash(self, level, text, **fields):
+        """Shown by the next page. Further fields: title='Done', list='cart'."""
+        pairs = [(level, text)] + [(key, value) for key, value in fields.items()]
+        self._command('Flash', ';'.join(key + '=' + quote(value, safe='') for key, value in pairs))
+
+    def flash_keep(self, which='1'):
+        """What this page has not shown waits for the next one: '1', levels, or 'list=cart'."""
+        self._command('Flash-Keep', which)
+
+    def flash_read(self, which='1'):
+        """What this answer has shown, although it is no page: as above."""
+        self._command('Flash-Read', which)
 
 
 class CloakroomMiddleware:
@@ -74,5 +93,5 @@ def page(request):
         session.flash('info', 'Welcome.')
     lines = ['state: ' + session.state, 'user: ' + session.user]
     lines += ['%s: %s' % pair for pair in session.data.items()]
-    lines += ['[%s] %s' % flash for flash in session.flashes]
+    lines += ['[%s] %s' % flash[:2] for flash in session.flashes]
     return HttpResponse('\n'.join(lines + ['']), content_type='text/plain; charset=utf-8')

@@ -16,14 +16,19 @@ def pairs(header):
     return [(key, unquote(value)) for key, _, value in items]
 
 
+def messages(header):
+    """Level, text, and a dictionary of further fields of each."""
+    items = [pairs(item.replace(';', '&')) for item in re.split(r'[&,]\s*', header) if item]
+    return [(item[0][0], item[0][1], dict(item[1:])) for item in items]
+
+
 @app.before_request
 def read_session():
     get = request.headers.get
     g.session = dict(pairs(get('X-Session-Data', '')))
     g.session_state = get('X-Session-State', 'none')                 # none, live, expired, invalid
     g.session_user = unquote(get('X-Session-User', ''))              # who logged in, or ''
-    # What follows a ";" are further fields of the message.
-    g.session_flashes = pairs(re.sub(';[^&,]*', '', get('X-Session-Flashes', '')))
+    g.session_flashes = messages(get('X-Session-Flashes', ''))
     g.session_commands = []
 
 
@@ -54,8 +59,21 @@ def session_destroy(scope='1'):                                      # '1' this 
     g.session_commands.append(('Destroy', scope))
 
 
-def session_flash(level, text):                                      # shown by the next page
-    g.session_commands.append(('Flash', level + '=' + quote(text, safe='')))
+def session_flash(level, text, **fields):
+    """Shown by the next page. Further fields: title='Done', list='cart'."""
+    items = [(level, text)] + list(fields.items())
+    g.session_commands.append(('Flash', ';'.join(key + '=' + quote(value, safe='') for key, value in items)))
+
+
+def session_flash_keep(which='1'):
+    """What this page has not shown waits for the next one: '1', levels, or 'list=cart'."""
+    g.session_commands.append(('Flash-Keep', which))
+
+
+def session_messages(in_list=None, level=None):
+    """The messages for this page in a list ('' for those in none) and of a level."""
+    return [flash for flash in g.session_flashes
+            if in_list in (None, flash[2].get('list', '')) and level in (None, flash[0])]
 
 
 @app.route('/')
@@ -67,7 +85,7 @@ def page():
         session_flash('info', 'Welcome.')
     lines = ['state: ' + g.session_state, 'user: ' + g.session_user]
     lines += ['%s: %s' % pair for pair in g.session.items()]
-    lines += ['[%s] %s' % flash for flash in g.session_flashes]
+    lines += ['[%s] %s' % flash[:2] for flash in g.session_flashes]
     return '\n'.join(lines + ['']), 200, {'Content-Type': 'text/plain; charset=utf-8'}
 
 
