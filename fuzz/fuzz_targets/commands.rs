@@ -2,7 +2,7 @@
 #![no_main]
 
 use cloakroom::clock::Timestamp;
-use cloakroom::session::{Keys, Limits, Lineage, Record};
+use cloakroom::session::{Keys, Limits, Lineage, Name, Picked, Record};
 use cloakroom::wire::response::Commands;
 use cloakroom::wire::{Charset, Dialect, HeaderOptions, Prefix};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -25,5 +25,10 @@ fuzz_target!(|input: (u8, Vec<(String, Vec<u8>)>)| {
         let now = Timestamp::from_millis(1);
         let mut record = Record::new(Lineage::from_bytes([0; 12]), now);
         let _ = heard.batch.changes.apply(&mut record, &Keys::All, &Limits::default(), now);
+        assert!(record.flashes.iter().all(|flash| flash.list().is_none_or(Name::is_valid)));
+        let picked = heard.batch.flash_keep.iter().chain(&heard.batch.flash_read);
+        for (picked, flash) in picked.flat_map(|picked| record.flashes.iter().map(move |flash| (picked, flash))) {
+            assert!(picked.has(flash) || *picked != Picked::All);
+        }
     }
 });

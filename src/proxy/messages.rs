@@ -138,6 +138,8 @@ fn is_document(response: &ResponseHeader) -> bool {
 mod tests {
     use super::*;
 
+    const HTML: (&str, &str) = ("Content-Type", "text/html; charset=utf-8");
+
     fn asks(method: &str, lines: &[(&'static str, &str)]) -> bool {
         let mut request = RequestHeader::build(method, b"/", None).unwrap();
         for (name, value) in lines {
@@ -200,7 +202,6 @@ mod tests {
             }
             is_document(&response)
         };
-        const HTML: (&str, &str) = ("Content-Type", "text/html; charset=utf-8");
         for (expected, status, lines) in [
             (true, 200, &[HTML][..]),
             (true, 201, &[HTML]),
