@@ -44,3 +44,22 @@ fn on_a_full_disk_sessions_are_read_and_none_is_lost() {
     site.restart(CONFIG);
     assert_eq!(ada.look().data(), "a=3");
 }
+
+#[test]
+fn on_a_full_disk_pages_are_shown_without_messages_which_wait() {
+    // F3: that a page holds them cannot be written down
+    let site = Site::new(CONFIG);
+    let mut ada = site.browser();
+    ada.visit(ok().say("Flash", "info=hi"));
+    let log = site.proxy.path("state/sessions.db-wal");
+    site.proxy.limit_files(Some(fs::metadata(log).expect("the log of the database").len()));
+    for _ in 0..3 {
+        let visit = ada.visit(ok());
+        assert_eq!((visit.got.status(), visit.seen.told("Flashes").as_str()), (200, ""));
+        let part = ada.ask(&get("/").with("Sec-Fetch-Mode", "no-cors"), ok());
+        assert_eq!(part.seen.told("Flashes"), "info=hi", "what takes none is shown what waits");
+    }
+    site.proxy.limit_files(None);
+    eventually("a page shows them", || ada.look().told("Flashes") == "info=hi");
+    assert_eq!(ada.look().told("Flashes"), "");
+}

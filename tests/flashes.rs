@@ -224,6 +224,21 @@ fn a_page_that_never_comes_gives_its_messages_back() {
 }
 
 #[test]
+fn a_page_of_our_own_shows_no_message() {
+    // F3: nobody is asked, because another session is missing
+    let policies = "[sessions.main]\nstore = \"memory\"\n[sessions.staff]\nstore = \"memory\"\n\
+        cookie = { name = \"__Host-staff\" }\nheaders = { prefix = \"X-Staff-\" }\n";
+    let routes = "[[routes]]\npath = \"/staff\"\nupstream = \"app\"\nsessions = [\"main\", \"staff\"]\n\
+        require = \"staff\"\non_missing = { status = 403 }\n[[routes]]\nupstream = \"app\"\nsessions = [\"main\"]\n";
+    let site = Site::new(&[policies, routes].concat());
+    let mut ada = waiting(&site);
+    assert_eq!(ada.fetch(&get("/staff")).status(), 403);
+    let look = get("/").with("Purpose", "prefetch");
+    eventually("it waits again", || ada.ask(&look, ok()).seen.told("Flashes") == "info=Saved");
+    assert_eq!(ada.look().told("Flashes"), "info=Saved");
+}
+
+#[test]
 fn a_client_that_leaves_gives_its_messages_back() {
     // F3
     let gate = Gate::shut();
