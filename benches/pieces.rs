@@ -8,8 +8,8 @@ use cloakroom::cookie::CookieName;
 use cloakroom::cookie::header::split;
 use cloakroom::secret::Secret;
 use cloakroom::session::{
-    Batch, Chance, CookieChoices, Expiry, Keys, Limits, Lineage, Name, PolicyTag, Record, Rules, SessionId, SetTo,
-    Shown, Situation, State, Value, View, encode, plan,
+    Batch, Chance, CookieChoices, Expiry, Handed, Keys, Limits, Lineage, Name, PolicyTag, Record, Rules, SessionId,
+    SetTo, Shown, Situation, State, Value, View, encode, plan,
 };
 use cloakroom::wire::request::{Fields, Live, Voice};
 use cloakroom::wire::response::Commands;
@@ -137,7 +137,8 @@ fn wire(c: &mut Criterion) {
 fn speak(voice: &Voice, bytes: &[u8]) -> Fields {
     let mut fields = Fields::new();
     let Ok(view) = View::parse(bytes) else { return fields };
-    let live = Live { view: &view, deadline: START.after(MINUTE), absolute_deadline: Timestamp::NEVER, csrf: None };
+    let (deadline, absolute_deadline) = (START.after(MINUTE), Timestamp::NEVER);
+    let live = Live { view: &view, deadline, absolute_deadline, csrf: None, handed: Handed::Free };
     let mut allowance = Allowance::new(Profile::generic().budget, 1);
     black_box(voice.speak(&mut fields, &mut allowance, State::Live, Some(live), &Keys::All, START)).ok();
     fields
