@@ -64,11 +64,9 @@ pub(super) async fn stop_signal(reloader: Option<Reloader>) {
 }
 
 async fn reload(reloader: Option<Reloader>) {
-    match reloader {
-        // How it ended is in the log, where whoever sends a signal looks.
-        Some(reloader) => drop(reloader.reload().await),
-        None => tracing::warn!("SIGHUP changes nothing here"),
-    }
+    let Some(reloader) = reloader else { return tracing::warn!("SIGHUP changes nothing here") };
+    // How it ended is in the log, where whoever sends a signal looks.
+    reloader.reload().await.ok();
 }
 
 async fn leave_at_the_second(mut terminate: Signal, mut interrupt: Signal) {
