@@ -26,6 +26,8 @@
 //! * *key ring*: the operator's keys; the first seals, all open.
 //! * *budget*: how much of a session one request may carry; a property of the backend's *profile*.
 //! * *snapshot*: the configuration as one request sees it.
+//! * *label*: what a store may know of a sealed session: its policy, its lineage, when its absolute clock began.
+//! * *revocation list*: what an operator has ended of a policy; every proxy reads it twice a second.
 //!
 //! # Layers
 //!

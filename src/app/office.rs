@@ -125,3 +125,27 @@ impl Office {
         self.thread.join().ok();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{AdminOptions, parse};
+
+    #[test]
+    fn a_server_goes_without_a_socket_that_nobody_asked_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("admin.sock");
+        let _other = Socket::bind(&socket).unwrap();
+        let text = "[listeners.web]\naddress = \"127.0.0.1:1\"\n[upstreams.app]\nservers = [\"http://127.0.0.1:2\"]\n\
+                    [[routes]]\nupstream = \"app\"\n";
+        let mut config = parse(text, "test.toml").unwrap_or_else(|problems| panic!("{problems}"));
+        assert!(matches!(bind(&config), Ok(None)), "without a file there is none");
+        config.path = Some("cloakroom.toml".into());
+        config.admin = Some(AdminOptions { socket: socket.clone(), is_wanted: false });
+        assert!(matches!(bind(&config), Ok(None)));
+        config.admin = Some(AdminOptions { socket, is_wanted: true });
+        assert!(matches!(bind(&config), Err(StartError::Admin(_))));
+        config.admin = None;
+        assert!(matches!(bind(&config), Ok(None)));
+    }
+}

@@ -37,9 +37,20 @@ fn sessions_are_listed_by_reference_and_never_by_what_they_hold() {
         both.sort();
         assert_eq!(operator.references(&[]), both, "{store}");
         assert_eq!(operator.references(&["--session", "main"]), both, "{store}");
-        assert_eq!(operator.references(&["--user", "ada@example.org"]), [hers.clone()], "{store}");
+        assert_eq!(operator.references(&["--user", "ada@example.org"]), [hers.as_str()], "{store}");
         assert!(operator.references(&["--user", "bob"]).is_empty(), "{store}");
         assert_eq!(operator.references(&["--limit", "1"]).len(), 1, "{store}");
+        let list = operator.says(&["sessions", "list", "--user", "ada@example.org"]);
+        let (head, row) = list.split_once('\n').unwrap();
+        assert_eq!(head, "reference         policy                began   ends in   bytes");
+        assert!(row.starts_with(&format!("{hers}  main    logged in  ")), "{row}");
+        let text = operator.says(&["sessions", "show", &hers]);
+        assert!(
+            text.starts_with(&format!("reference  {hers}\npolicy     main\nvisitor    logged in\nbegan      ")),
+            "{text}"
+        );
+        let keys = if store == "memory" { "cart (7 bytes)" } else { "sealed: only the visitor's cookie opens them" };
+        assert!(text.ends_with(&format!("keys       {keys}\n")), "{text}");
         let shown = operator.tells(&["sessions", "show", &hers]);
         assert_eq!((&shown["reference"], &shown["policy"]), (&hers.as_str().into(), &"main".into()), "{store}");
         assert_eq!((&shown["logged_in"], &shown["ends"]), (&true.into(), &shown["ends"]));
@@ -139,8 +150,8 @@ fn policies_that_share_a_store_are_told_apart() {
     ada.visit(ok().say("Set", "a=1").with("X-Basket-Set", "b=2"));
     let seen = ada.look();
     let (main, basket) = (seen.told("Ref"), seen.get("X-Basket-Ref").unwrap());
-    assert_eq!(site.operator().references(&["--session", "main"]), [main.clone()]);
-    assert_eq!(site.operator().references(&["--session", "basket"]), [basket.clone()]);
+    assert_eq!(site.operator().references(&["--session", "main"]), [main.as_str()]);
+    assert_eq!(site.operator().references(&["--session", "basket"]), [basket.as_str()]);
     assert_eq!(site.operator().references(&[]).len(), 2);
     assert_eq!(site.operator().tells(&["sessions", "show", &basket])["policy"], "basket");
     site.operator().says(&["sessions", "revoke", "--session", "basket"]);
@@ -188,7 +199,7 @@ fn a_store_that_cannot_be_walked_finds_users_and_ends_references_unseen() {
     bob.visit(ok().say("Login", "bob"));
     eve.visit(ok().say("Login", "eve"));
     let hers = ada.look().told("Ref");
-    assert_eq!(site.operator().references(&["--user", "ada"]), [hers.clone()]);
+    assert_eq!(site.operator().references(&["--user", "ada"]), [hers.as_str()]);
     assert_eq!(site.operator().call(&["sessions", "list"]).code, 1);
     site.operator().says(&["sessions", "revoke", &hers]);
     site.operator().says(&["sessions", "revoke", "--user", "bob"]);
