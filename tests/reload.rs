@@ -3,6 +3,7 @@
 
 mod support;
 
+use cloakroom::clock::{Clock as _, SystemClock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -135,12 +136,11 @@ fn no_request_fails_and_none_is_lost_while_it_reloads() {
         eventually("requests are served on", || served.load(Ordering::Relaxed) >= before + 20);
     }
     stop.store(true, Ordering::Relaxed);
-    for visitor in visitors {
-        let (jar, count) = visitor.join().expect("no request of this visitor failed");
-        let mut look = site.client();
-        let seen = site.upstream.take();
-        drop(seen);
-        look.ask(&get("/").cookie(jar.line().as_deref()));
+    let visitors: Vec<_> =
+        visitors.into_iter().map(|visitor| visitor.join().expect("no request of this visitor failed")).collect();
+    for (jar, count) in visitors {
+        drop(site.upstream.take());
+        site.fetch(&get("/").cookie(jar.line().as_deref()));
         assert_eq!(site.upstream.only().data(), format!("n={count}"), "every change was kept");
     }
     assert_eq!(site.operator().tells(&["status"])["reloads"], 20);
@@ -200,7 +200,7 @@ fn a_moment_in_the_file_ends_sessions_of_one_policy_or_of_all() {
         let mut ada = site.browser();
         ada.visit(ok().say("Set", "a=1"));
         // The file knows whole seconds: the next one is waited for, so that the session began before it.
-        let second = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let second = || SystemClock.now().as_secs();
         let began = second();
         eventually("another second", || second() > began);
         let now = cookie::time::OffsetDateTime::from_unix_timestamp(i64::try_from(second()).unwrap()).unwrap();
