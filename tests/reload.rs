@@ -243,6 +243,8 @@ fn a_backend_is_replaced_by_another() {
 fn a_signal_reaches_a_server_without_a_socket() {
     let site = Site::new("[admin]\nsocket = \"\"\n");
     site.write(&format!("[admin]\nsocket = \"\"\n{CLOSED}"));
+    // Its sockets accept before signals are caught; it says so when both is done.
+    eventually("it is ready", || site.proxy.has_logged("\"ready\""));
     site.proxy.signal("HUP");
     eventually("SIGHUP needs no socket", || site.proxy.has_logged("the configuration was read again"));
     assert_eq!(site.fetch(&get("/")).status(), 401);
