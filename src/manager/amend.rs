@@ -19,6 +19,15 @@ pub(super) enum Amendment<T> {
     Leave(T),
 }
 
+impl Session {
+    /// The session has ended since the request came.
+    fn end(&mut self, moved: bool) {
+        self.state = State::Expired;
+        self.origin = Origin::Ended { moved };
+        self.snapshot = None;
+    }
+}
+
 impl SessionManager {
     /// Changes the newest record of a live session in a store, and lets `session` be that record from now on. `None` when
     /// there is none to be changed: no session, one that ended meanwhile, one that the browser keeps.
@@ -87,11 +96,8 @@ impl SessionManager {
                 session.origin = Origin::Stored { id, version, freshness, aliased };
                 session.snapshot = Some(snapshot);
             }
-            Newest::Ended { moved } => {
-                session.state = State::Expired;
-                session.origin = Origin::Ended { moved };
-                session.snapshot = None;
-            }
+            Newest::Ended { moved } => session.end(moved),
+            Newest::Lapsed => session.end(false),
         }
         Ok(())
     }

@@ -90,6 +90,7 @@ impl SessionManager {
                 Step::Create(draft) | Step::Replace(draft) | Step::Move(draft, _) => Some(&draft.record),
                 Step::End(successor) => successor.as_ref().map(|draft| &draft.record),
                 Step::Nothing | Step::Touch(..) | Step::GiveBack(..) => record,
+                Step::Lapse => None,
             };
             let spared = own.filter(|_| plan.owners == Some(Scope::Others));
             endings.end_owner(owner, spared.map(|record| (record.lineage, record.started_at))).await?;
@@ -128,6 +129,8 @@ impl SessionManager {
                 (lines.unwrap_or_default(), Event::Touched, whereabouts)
             }
             Step::End(None) => (self.removal_lines(session, was), Event::Destroyed, Whereabouts::Ended),
+            // No note is made of it: an old copy of the cookie is worth what it was worth before.
+            Step::Lapse => (self.removal_lines(session, was), Event::Emptied, Whereabouts::Ended),
             Step::Create(draft) | Step::Replace(draft) | Step::Move(draft, _) | Step::End(Some(draft)) => {
                 let lines = self.token_lines(mode, &draft.record, &draft.bytes, draft.deadline, session, now);
                 let lines = lines.ok_or_else(|| CommitError::Refused(self.too_large()))?;

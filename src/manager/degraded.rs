@@ -85,7 +85,7 @@ impl SessionManager {
                     return (!self.is_over(&head, now)).then_some(Snapshot { bytes, deadline: entry.deadline });
                 }
                 Stored::Alias(newer) => id = newer,
-                Stored::Tombstone => return None,
+                Stored::Tombstone | Stored::Lapsed => return None,
             }
         }
         None

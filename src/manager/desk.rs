@@ -17,7 +17,8 @@ use super::SessionError;
 use crate::clock::Timestamp;
 use crate::codec::AtRest;
 use crate::session::{
-    Draft, Farewell, Head, OwnerKey, PolicyTag, SessionId, Snapshot, StoreKey, encode_alias, encode_tombstone,
+    Draft, Farewell, Head, OwnerKey, PolicyTag, SessionId, Snapshot, StoreKey, encode_alias, encode_lapsed,
+    encode_tombstone,
 };
 use crate::store::{Entry, Store, StoreError, Version, Written};
 use bytes::Bytes;
@@ -203,6 +204,11 @@ impl Desk<'_> {
             }
             Farewell::Alias | Farewell::Dead => self.bury(old, expected, TOMBSTONE_STAYS.max(grace)).await,
         }
+    }
+
+    /// Ends a session that has nothing left to keep, by compare-and-swap, and remembers for a while that this was why.
+    pub(super) async fn lapse(&self, id: &SessionId, expected: Version) -> Result<bool, SessionError> {
+        self.write_over(id, expected, encode_lapsed(), TOMBSTONE_STAYS, Found::Ours).await
     }
 
     /// Ends a session by compare-and-swap: one that has moved on since must end under its new id.

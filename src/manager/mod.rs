@@ -247,6 +247,7 @@ impl SessionManager {
                         session(State::Live, Origin::Stored { id: newest, version, freshness, aliased }, Some(snapshot))
                     }
                     Newest::Ended { moved } => session(State::Expired, Origin::Ended { moved }, None),
+                    Newest::Lapsed => session(State::Expired, Origin::Ended { moved: false }, None),
                 })
             }
             Custody::Browser { mode, revoked } => {
@@ -450,8 +451,9 @@ impl SessionManager {
 
     fn rules<'a>(&'a self, permit: Permit<'a>) -> Rules<'a> {
         let PolicyOptions { expiry, limits, choices, .. } = &self.options;
-        let notes_use = self.options.notes_use;
-        Rules { expiry, limits, choices, keys: &permit.rights.write, touch: permit.touch, notes_use }
+        let PolicyOptions { notes_use, hands_out_tokens, .. } = self.options;
+        let keys = &permit.rights.write;
+        Rules { expiry, limits, choices, keys, touch: permit.touch, notes_use, hands_out_tokens }
     }
 
     /// Chance for one attempt; a lineage is drawn only where a session may begin.

@@ -17,6 +17,8 @@ pub(super) enum Newest {
     Live { id: SessionId, version: Version, snapshot: Snapshot },
     /// Nothing any more.
     Ended { moved: bool },
+    /// Nothing any more, since the session had nothing left to keep: nobody is logged out by that.
+    Lapsed,
 }
 
 /// What is read.
@@ -71,6 +73,7 @@ impl SessionManager {
                 },
                 (Ok(_), Some(Ok(Stored::Alias(newer)))) => id = newer,
                 (Ok(_), Some(Ok(Stored::Tombstone))) => return Ok(Newest::Ended { moved: true }),
+                (Ok(_), Some(Ok(Stored::Lapsed))) => return Ok(Newest::Lapsed),
                 _ if read == Read::Copy => read = Read::Newest,
                 _ => return Ok(self.unreadable()),
             }

@@ -116,6 +116,8 @@ pub struct PolicyOptions {
     pub holds_cookies: bool,
     /// A backend is told when its sessions were in use before, so that their records say it.
     pub notes_use: bool,
+    /// A backend is told a token of the session, which may stand in the forms of its pages.
+    pub hands_out_tokens: bool,
     /// What `X-Session-Cookie` may choose from.
     pub choices: CookieChoices,
     /// What happens to the page when a batch was refused.

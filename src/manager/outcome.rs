@@ -56,6 +56,8 @@ pub enum Event {
     Renewed,
     /// It ended.
     Destroyed,
+    /// It ended for want of anything to keep.
+    Emptied,
 }
 
 impl Event {
@@ -68,6 +70,7 @@ impl Event {
             Self::Touched => "touched",
             Self::Renewed => "renewed",
             Self::Destroyed => "destroyed",
+            Self::Emptied => "emptied",
         }
     }
 }

@@ -52,8 +52,9 @@ impl SessionManager {
             _ => (None, None),
         };
         let mut is_newest = current.is_none();
+        let mut had_session = task.session.had_session();
         for _ in 0..MAX_ATTEMPTS {
-            let decided = self.decide(current.as_ref(), task);
+            let decided = self.decide(current.as_ref(), had_session, task);
             let is_proven = match &decided {
                 // Nobody is refused a seat, or loses one, for a session that is not there any more.
                 Ok(_) if self.seats.is_some() && task.batch.login.is_some() => false,
@@ -63,7 +64,7 @@ impl SessionManager {
                 _ => true,
             };
             if !is_proven && !is_newest {
-                current = self.reload(store, at_rest, task).await?;
+                (current, had_session) = self.reload(store, at_rest, task).await?;
                 is_newest = true;
                 continue;
             }
@@ -73,7 +74,7 @@ impl SessionManager {
             match self.carry_out(store, at_rest, plan, before.as_ref(), current.as_ref(), task).await? {
                 Outcome::Done(committed) => return Ok(committed),
                 Outcome::Again => {
-                    current = self.reload(store, at_rest, task).await?;
+                    (current, had_session) = self.reload(store, at_rest, task).await?;
                     is_newest = true;
                 }
             }
@@ -81,20 +82,34 @@ impl SessionManager {
         Err(SessionError::Contended { attempts: MAX_ATTEMPTS }.into())
     }
 
-    async fn reload(&self, store: &dyn Store, at_rest: AtRest, task: Task<'_>) -> Result<Option<Current>, CommitError> {
-        let Origin::Stored { id, .. } = &task.session.origin else { return Ok(None) };
+    /// The newest record, and whether the visitor counts as one with a session: not when it ended for want of anything to
+    /// keep. There is nothing in such an end that must not be undone.
+    async fn reload(
+        &self,
+        store: &dyn Store,
+        at_rest: AtRest,
+        task: Task<'_>,
+    ) -> Result<(Option<Current>, bool), CommitError> {
+        let had_session = task.session.had_session();
+        let Origin::Stored { id, .. } = &task.session.origin else { return Ok((None, had_session)) };
         Ok(match self.follow(store, at_rest, Read::Newest, id.clone(), task.now).await? {
-            Newest::Live { id, version, snapshot } => Some((id, version, snapshot)),
-            Newest::Ended { .. } => None,
+            Newest::Live { id, version, snapshot } => (Some((id, version, snapshot)), had_session),
+            Newest::Ended { .. } => (None, had_session),
+            Newest::Lapsed => (None, false),
         })
     }
 
-    fn decide(&self, current: Option<&Current>, task: Task<'_>) -> Result<(Plan, Option<Record>), CommitError> {
+    fn decide(
+        &self,
+        current: Option<&Current>,
+        had_session: bool,
+        task: Task<'_>,
+    ) -> Result<(Plan, Option<Record>), CommitError> {
         // A record that cannot be read was refused when it was resolved; one that turns so later counts as ended.
         let record = current.and_then(|(.., snapshot)| record_of(&snapshot.bytes).ok().map(|r| (r, snapshot.deadline)));
         let situation = Situation {
             current: record.as_ref().map(|(record, deadline)| (record, *deadline)),
-            had_session: task.session.had_session(),
+            had_session,
             shown: task.shown,
             lent: task.session.handed.mark(),
             remember: task.remember,
@@ -187,7 +202,14 @@ impl SessionManager {
                 let cookies = self.removal_lines(task.session, before.map(attributes).unwrap_or_default());
                 Committed { whereabouts: Whereabouts::Ended, ..done(cookies, Some(Event::Destroyed)) }
             }
-            (Step::Touch(..) | Step::GiveBack(..) | Step::End(_), None) => done(Vec::new(), None),
+            (Step::Lapse, Some((id, version, _))) => {
+                if !desk.lapse(id, *version).await? {
+                    return Ok(Outcome::Again);
+                }
+                let cookies = self.removal_lines(task.session, before.map(attributes).unwrap_or_default());
+                Committed { whereabouts: Whereabouts::Ended, ..done(cookies, Some(Event::Emptied)) }
+            }
+            (Step::Touch(..) | Step::GiveBack(..) | Step::End(_) | Step::Lapse, None) => done(Vec::new(), None),
         };
         if let (Some(Scope::Others), Some(owner)) = (plan.owners, &owner) {
             self.end_others(&desk, owner, own).await?;

@@ -83,7 +83,7 @@ impl SessionManager {
             (Custody::Server { store, at_rest }, Mark::Ticket(id)) => {
                 Ok(match self.follow(&**store, *at_rest, Read::Newest, id.clone(), now).await? {
                     Newest::Live { id, .. } => Some(Trail::of_ticket(id)),
-                    Newest::Ended { .. } => None,
+                    Newest::Ended { .. } | Newest::Lapsed => None,
                 })
             }
             (Custody::Browser { revoked, .. }, Mark::Token(snapshot)) => {

@@ -52,7 +52,7 @@ pub(super) fn log(downstream: &Downstream, error: Option<&Error>, ctx: &Context)
 
 /// Tells what happened to a session (LG2).
 pub(super) fn report_event(policy: &PolicyOptions, session: &Session, committed: &Committed) {
-    let Some(event @ (Event::Created | Event::Renewed | Event::Destroyed)) = committed.event else { return };
+    let Some(event @ (Event::Created | Event::Renewed | Event::Destroyed | Event::Emptied)) = committed.event else { return };
     let reference = committed.began.map(|lineage| lineage.to_string()).or_else(|| reference(session));
     tracing::info!(target: "cloakroom::session", policy = policy.name, reference, "{}", event.as_str());
 }

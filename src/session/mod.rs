@@ -32,7 +32,9 @@ pub use record::{Mark, Record};
 pub use revocation::{ENDED, EndedOwner};
 pub use revocation_list::RevocationList;
 pub use roster::{Roster, Seat};
-pub use view::{FlashItem, Head, Item, Stored, Unreadable, View, encode, encode_alias, encode_tombstone};
+pub use view::{
+    FlashItem, Head, Item, Stored, Unreadable, View, encode, encode_alias, encode_lapsed, encode_tombstone,
+};
 
 use crate::clock::Timestamp;
 use bytes::Bytes;

@@ -1,7 +1,7 @@
 //! What storage has to do for one response: a pure decision, made on the newest record.
 
 use super::apply::{CookieChoices, Limits, check};
-use super::batch::{Batch, Keys, Picked, Refusal, Refused, Scope};
+use super::batch::{Batch, Changes, Keys, Picked, Refusal, Refused, Scope};
 use super::expiry::Expiry;
 use super::held;
 use super::id::Lineage;
@@ -25,6 +25,8 @@ pub struct Rules<'a> {
     pub touch: bool,
     /// Whether the record says when the session was in use (R14).
     pub notes_use: bool,
+    /// Whether backends print a token of the session into pages, which then outlives the messages on them.
+    pub hands_out_tokens: bool,
 }
 
 /// When the messages that a request was shown count as read (`[sessions.x.flash] consume`).
@@ -113,6 +115,8 @@ pub enum Step {
     Move(Draft, Farewell),
     /// End the session; where there is a successor, begin it under a new id.
     End(Option<Draft>),
+    /// End the session for want of anything to keep: an answer that is under way may still begin another.
+    Lapse,
 }
 
 /// A decision: this session's step, and what happens to the owner's other sessions.
@@ -232,6 +236,7 @@ fn change(
         (None, _) if !stores_something(&record) => Step::Nothing,
         (None, _) => Step::Create(draft(record)?),
         (Some(_), None) => Step::End(Some(draft(record)?)),
+        (Some((before, _)), _) if is_emptied(before, &record, batch, rules) => Step::Lapse,
         _ if batch.login.is_some() => Step::Move(draft(record)?, Farewell::Dead),
         _ if batch.regenerate => Step::Move(draft(record)?, Farewell::Alias),
         _ if changed => Step::Replace(draft(record)?),
@@ -310,6 +315,13 @@ fn is_read(flash: &Flash, batch: &Batch, shown: Shown<'_>) -> bool {
     shown.flashes.contains(&flash.number) && read && !named(&batch.flash_keep)
 }
 
+/// Whether this answer takes away the last thing that there was to keep (L10).
+fn is_emptied(before: &Record, record: &Record, batch: &Batch, rules: &Rules<'_>) -> bool {
+    let holds = |record: &Record| stores_something(record) || record.refusal.is_some();
+    let asked = batch.changes != Changes::default() || !batch.held.is_empty();
+    holds(before) && !holds(record) && (asked || !rules.hands_out_tokens)
+}
+
 /// A session comes into being only when there is something to keep (SL10).
 fn stores_something(record: &Record) -> bool {
     !record.values.is_empty() || record.owner.is_some() || !record.flashes.is_empty() || !record.held.is_empty()
@@ -323,6 +335,7 @@ mod tests {
     use crate::session::lease::Lease;
     use crate::session::name::{Name, Owner, Value};
     use crate::session::view::View;
+    use std::collections::BTreeMap;
     use std::time::Duration;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -384,6 +397,7 @@ mod tests {
             keys: &Keys::All,
             touch: true,
             notes_use: false,
+            hands_out_tokens: false,
         };
         let current = current.map(|record| (record, NOW.after(EXPIRY.idle)));
         let situation = Situation { current, had_session: had, shown, lent: Some(LENT), remember: None };
@@ -406,6 +420,7 @@ mod tests {
                     Step::Move(draft, farewell) => format!("move {} {farewell:?}", keys(&draft)),
                     Step::End(None) => "end".into(),
                     Step::End(Some(draft)) => format!("end, begin {}", keys(&draft)),
+                    Step::Lapse => "lapse".into(),
                 };
                 owners.map_or(step.clone(), |scope| format!("{step}, owners {scope}"))
             }
@@ -475,6 +490,70 @@ mod tests {
     }
 
     #[test]
+    fn a_session_with_nothing_left_to_keep_ends() {
+        // L10
+        let ada = ada();
+        let guest = Record { owner: None, ..ada.clone() };
+        let greeted = Record { values: BTreeMap::default(), ..guest.clone() };
+        let told = Record { flashes: vec![], refusal: Some(Refusal::Type), ..greeted.clone() };
+        let empty = Record { refusal: None, ..told.clone() };
+        let read = Shown { flashes: 1, reading: Reading::All, refusal: true };
+        let clear = |batch: Batch| Batch { changes: Changes { clear: true, ..batch.changes.clone() }, ..batch };
+        let cleared = || clear(Batch::default());
+        let none = Batch::default;
+        #[rustfmt::skip]
+        let table = vec![
+            // record, what was shown, batch, decision
+            (&guest, read, cleared(), "lapse"),
+            (&guest, Shown::NOTHING, cleared(), "replace [|1]"),                // a message waits
+            (&guest, read, none(), "replace [cart|0]"),
+            (&guest, read, clear(flash()), "replace [|1]"),
+            (&guest, read, clear(set("a", "1")), "replace [a|0]"),
+            (&guest, read, clear(held("1", false)), "replace [|0]"),
+            (&guest, read, Batch { regenerate: true, ..cleared() }, "lapse"),
+            (&guest, read, Batch { login: Owner::parse("ada"), ..cleared() }, "move [|0] Dead"),
+            (&guest, read, Batch { destroy: Some(Scope::Others), ..cleared() }, "lapse, owners others"),
+            (&guest, read, Batch { expire: Some(ExpireWish { idle: Some(MINUTE), ..ExpireWish::default() }), ..cleared() }, "lapse"),
+            (&ada, read, cleared(), "replace [|0]"),                          // an owner's session stays
+            (&greeted, read, none(), "lapse"),
+            (&greeted, read, Batch { flash_keep: Some(Levels::All), ..none() }, "nothing"),
+            (&greeted, Shown::NOTHING, none(), "nothing"),
+            (&told, Shown::NOTHING, none(), "nothing"),                         // the backend has not been told yet
+            (&told, read, none(), "lapse"),
+            (&empty, read, none(), "nothing"),                                  // nothing was taken away
+            (&empty, read, cleared(), "nothing"),
+            (&empty, read, Batch { regenerate: true, ..none() }, "move [|0] Alias"),
+        ];
+        for (record, shown, batch, expected) in table {
+            assert_eq!(decide_at(Some(record), true, shown, &batch, NOW), expected, "{record:?} {batch:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_on_a_page_outlives_the_message_on_it() {
+        // L10
+        let greeted = Record { owner: None, values: BTreeMap::default(), ..ada() };
+        let limits = Limits::default();
+        let choices = CookieChoices::default();
+        let rules = Rules {
+            expiry: &EXPIRY,
+            limits: &limits,
+            choices: &choices,
+            keys: &Keys::All,
+            touch: true,
+            notes_use: false,
+            hands_out_tokens: true,
+        };
+        let shown = Shown { flashes: 1, reading: Reading::All, refusal: false };
+        let current = Some((&greeted, NOW.after(EXPIRY.idle)));
+        let situation = Situation { current, had_session: true, shown, remember: None };
+        let step = |batch: &Batch| plan(&situation, batch, &rules, CHANCE, NOW).unwrap().step;
+        assert!(matches!(step(&Batch::default()), Step::Replace(draft) if draft.record.flashes.is_empty()));
+        let cleared = Batch { changes: Changes { clear: true, ..Changes::default() }, ..Batch::default() };
+        assert_eq!(step(&cleared), Step::Lapse);
+    }
+
+    #[test]
     fn touching_waits_for_the_interval_and_for_leave() {
         let ada = ada();
         let at = |batch, later| decide_at(Some(&ada), true, Shown::NOTHING, &batch, NOW.after(later));
@@ -535,6 +614,7 @@ mod tests {
             keys: &Keys::All,
             touch: true,
             notes_use: false,
+            hands_out_tokens: false,
         };
         let later = NOW.after(50 * MINUTE);
         let current = Some((&ada, later.after(MINUTE)));

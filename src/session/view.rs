@@ -9,7 +9,8 @@
 //! record that holds cookies of the backend: as version 1, and between the values and the flashes u32 length and the
 //! cookies (count u16; each u8 flags, name, value, domain and path with a u16 length, u64 end where flagged).
 //! A first byte of `5` is a record with tagged parts in the place of those cookies, which are one of them (`extras`).
-//! Records without any are written as ever, so that an earlier release can read them.
+//! Records without any are written as ever, so that an earlier release can read them. A first byte of `6` stands where a
+//! session ended for want of anything to keep.
 
 use super::batch::Refusal;
 use super::expiry::Age;
@@ -29,6 +30,7 @@ const ALIAS: u8 = 2;
 const TOMBSTONE: u8 = 3;
 const HOLDER: u8 = 4;
 const EXTENDED: u8 = 5;
+const LAPSED: u8 = 6;
 
 const IDLE: u8 = 1;
 const ABSOLUTE: u8 = 2;
@@ -56,6 +58,8 @@ pub enum Stored {
     Alias(SessionId),
     /// The session went on under an id that the holder of this one must not learn (a login).
     Tombstone,
+    /// The session had nothing left to keep.
+    Lapsed,
 }
 
 impl Stored {
@@ -67,6 +71,7 @@ impl Stored {
         match bytes.split_first() {
             Some((&(RECORD | HOLDER | EXTENDED), _)) => Ok(Self::Record),
             Some((&TOMBSTONE, [])) => Ok(Self::Tombstone),
+            Some((&LAPSED, [])) => Ok(Self::Lapsed),
             Some((&ALIAS, id)) => {
                 <[u8; ID_LEN]>::try_from(id).map(|id| Self::Alias(SessionId::from_bytes(id))).map_err(|_| Unreadable)
             }
@@ -85,6 +90,12 @@ pub fn encode_alias(id: &SessionId) -> Vec<u8> {
 #[must_use]
 pub fn encode_tombstone() -> Vec<u8> {
     vec![TOMBSTONE]
+}
+
+/// The bytes of a session that had nothing left to keep.
+#[must_use]
+pub fn encode_lapsed() -> Vec<u8> {
+    vec![LAPSED]
 }
 
 /// Writes a record.

@@ -5,6 +5,7 @@
 mod ages;
 mod browser;
 mod copies;
+mod emptied;
 mod ids;
 mod lending;
 mod life;
@@ -57,6 +58,18 @@ macro_rules! in_the_browser_with_a_memory {
 }
 
 in_a_store! {
+    emptied::a_session_that_is_emptied_ends_and_its_cookie_goes,
+    emptied::the_session_of_an_owner_outlives_its_data,
+    emptied::a_session_of_nothing_but_a_message_ends_when_it_is_read,
+    emptied::a_page_that_bears_a_token_does_not_outlive_its_session,
+    emptied::a_refusal_is_told_before_an_empty_session_ends,
+    emptied::a_key_that_died_is_nothing_to_keep,
+    emptied::what_a_route_may_not_change_keeps_the_session,
+    emptied::an_emptied_session_is_over_for_every_copy_of_its_cookie,
+    emptied::an_answer_under_way_begins_another_session,
+    emptied::a_condition_counts_for_what_is_left,
+    emptied::nothing_revives_a_session_that_was_ended_in_truth,
+    emptied::a_session_that_changed_meanwhile_is_not_emptied,
     newcomers::who_comes_back_is_written_down_once_and_no_newcomer_any_more,
     newcomers::a_change_by_who_comes_back_is_the_only_write,
     newcomers::who_does_not_come_back_is_forgotten_soon,
@@ -165,6 +178,13 @@ in_a_store! {
 }
 
 in_the_browser! {
+    emptied::a_session_that_is_emptied_ends_and_its_cookie_goes,
+    emptied::the_session_of_an_owner_outlives_its_data,
+    emptied::a_session_of_nothing_but_a_message_ends_when_it_is_read,
+    emptied::a_page_that_bears_a_token_does_not_outlive_its_session,
+    emptied::a_refusal_is_told_before_an_empty_session_ends,
+    emptied::a_key_that_died_is_nothing_to_keep,
+    emptied::what_a_route_may_not_change_keeps_the_session,
     ages::the_browser_gets_its_cookie_again_before_it_drops_it,
     ages::a_cookie_that_the_browser_should_have_dropped_is_refused,
     ages::a_session_may_wish_for_a_cookie_that_ends_with_the_browser,
@@ -186,6 +206,13 @@ in_the_browser! {
 }
 
 in_the_browser_with_a_memory! {
+    emptied::a_session_that_is_emptied_ends_and_its_cookie_goes,
+    emptied::the_session_of_an_owner_outlives_its_data,
+    emptied::a_session_of_nothing_but_a_message_ends_when_it_is_read,
+    emptied::a_page_that_bears_a_token_does_not_outlive_its_session,
+    emptied::a_refusal_is_told_before_an_empty_session_ends,
+    emptied::a_key_that_died_is_nothing_to_keep,
+    emptied::what_a_route_may_not_change_keeps_the_session,
     life::sessions_that_began_before_a_moment_of_the_operators_choice_are_over,
     remembering::no_copy_of_the_cookie_of_a_session_that_ended_works,
     remembering::reading_asks_the_store_and_writes_nothing,

@@ -61,6 +61,7 @@ fn one(
         not_before,
         holds_cookies: false,
         notes_use: session.headers.clocks.or(false),
+        hands_out_tokens: session.headers.csrf.or(false),
         max_sessions_per_owner,
         limits,
         choices: choices?,
