@@ -90,6 +90,35 @@ fn requests_extend_a_session_unless_the_route_or_the_backend_says_otherwise() {
 }
 
 #[test]
+fn what_no_person_caused_extends_no_session() {
+    // L8, R17
+    let clocks = "idle_timeout = \"5s\"\ntouch_interval = \"100ms\"";
+    let only_people =
+        "[[routes]]\npath = \"/app\"\nupstream = \"app\"\nsessions = [\"main\"]\nbackground = \"ignore\"\n";
+    let site = Site::new(&policy(clocks).replacen("[[routes]]", &format!("{only_people}[[routes]]"), 1));
+    let mut ada = site.browser();
+    ada.visit(ok().say("Set", "a=1"));
+    let poll = get("/poll");
+    let wane = |ada: &mut support::Browser<'_>| {
+        eventually("time passes", || left("Idle-Left", &ada.ask(&poll, ok()).seen) <= 3);
+    };
+    wane(&mut ada);
+    let script = get("/app").with("Sec-Fetch-Mode", "cors").with("Sec-Fetch-Dest", "empty");
+    ada.ask(&get("/").with("Sec-Purpose", "prefetch;prerender"), ok());
+    ada.ask(&get("/app").with("Purpose", "prefetch"), ok());
+    ada.ask(&script, ok());
+    assert!(left("Idle-Left", &ada.ask(&poll, ok()).seen) <= 3, "not extended");
+    ada.ask(&get("/app").with("Sec-Fetch-Mode", "navigate").with("Sec-Fetch-Dest", "document"), ok());
+    assert!(left("Idle-Left", &ada.ask(&poll, ok()).seen) >= 4, "extended by a person");
+    wane(&mut ada);
+    ada.ask(&get("/").with("Sec-Fetch-Dest", "empty"), ok());
+    assert!(left("Idle-Left", &ada.ask(&poll, ok()).seen) >= 4, "extended by a script, where nobody minds");
+    wane(&mut ada);
+    ada.ask(&script, ok().say("Touch", "1"));
+    assert!(left("Idle-Left", &ada.ask(&poll, ok()).seen) >= 4, "extended by the backend");
+}
+
+#[test]
 fn activity_is_written_down_without_a_cookie() {
     // CK9
     let site = Site::new(&policy("idle_timeout = \"1h\"\ntouch_interval = \"1ms\""));

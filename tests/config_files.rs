@@ -148,7 +148,10 @@ fn collect_known(root: &Json, node: &Json, path: &mut Vec<String>, known: &mut B
 
 #[test]
 fn the_effective_file_means_the_same_as_the_file() {
-    for text in [fs::read_to_string("conf/minimal.toml").unwrap(), to_text(&reference())] {
+    let minimal = fs::read_to_string("conf/minimal.toml").unwrap();
+    let status = minimal.replacen("[[routes]]", "[[routes]]\npath = \"/s\"\nstatus = \"main\"\n[[routes]]", 1);
+    assert_ne!(status, minimal);
+    for text in [minimal, status, to_text(&reference())] {
         let effective = parse(&text, "tests/config").show(true);
         assert_eq!(substance(&effective), substance(&text), "{effective}");
         assert_eq!(parse(&effective, "tests/config").show(true), effective, "nothing is left to be said");

@@ -238,3 +238,77 @@ fn python_without_an_interpreter_for_its_framework_is_at_least_python() {
         assert!(status.success() || status.code() == Some(127));
     }
 }
+
+/// A page with a clock, a session and a dialog of its own; prints what a person would see.
+const PAGE: &str = r#"
+const vm = require('vm'), source = require('fs').readFileSync('snippet.html', 'utf8').match(/<script>([^]*)<\/script>/)[1];
+const parts = {}, timers = [];
+const part = (id) => parts[id] ||= { id, textContent: '', hidden: false, open: false, on: {},
+    showModal() { this.open = true; }, close() { this.open = false; },
+    addEventListener(event, act) { this.on[event] = act; } };
+let now = 0, session = { state: 'live', idle_left: 1800, absolute_left: 40000 }, extended = 0;
+const fetch = async (url) => {
+    if (url === '/') { extended += 1; session.idle_left = 1800; return {}; }
+    return { json: async () => ({ ...session }) };
+};
+const context = { document: { getElementById: part, addEventListener() {}, hidden: false }, fetch, Date: { now: () => now },
+    setTimeout: (act, wait) => { timers.push({ act, at: now + wait }); return timers.length; }, clearTimeout() {}, Math };
+const settle = () => new Promise(setImmediate);
+const say = (what) => console.log(what + ': ' + (part('session-timeout').open ? 'open' : 'closed') + ', ' + session.state +
+    ', ' + part('session-timeout-left').textContent);
+// Lets time pass: each turn of the script's own timer.
+const until = async (seconds) => {
+    for (;;) {
+        const next = timers.filter((timer) => timer.at <= seconds * 1000 && !timer.done).sort((a, b) => a.at - b.at)[0];
+        if (!next) break;
+        next.done = true;
+        const passed = (next.at - now) / 1000;
+        now = next.at;
+        if (session.state === 'live') { session.idle_left -= passed; session.absolute_left -= passed; }
+        if (session.idle_left < 0 || session.absolute_left < 0) session = { state: 'expired' };
+        next.act();
+        await settle(); await settle();
+    }
+};
+(async () => {
+    vm.runInNewContext(source, context);
+    await settle(); await settle();
+    say('at first');
+    await until(1700);
+    say('soon');
+    part('session-timeout-stay').on.click();
+    await settle(); await settle(); await settle(); await settle();
+    console.log('extended: ' + extended);
+    say('after that');
+    await until(3600);
+    say('in the end');
+    console.log('text: ' + part('session-timeout-text').textContent);
+    console.log('stay: ' + part('session-timeout-stay').hidden);
+})();
+"#;
+
+#[test]
+fn a_page_warns_before_a_timeout_and_offers_to_go_on() {
+    // WCAG 2.2.1, 2.2.6
+    let directory = tempfile::tempdir().expect("a directory of our own");
+    let snippet = Command::new(env!("CARGO_BIN_EXE_cloakroom")).args(["snippet", "html"]).output();
+    let html = String::from_utf8(snippet.expect("the program starts").stdout).expect("UTF-8");
+    assert!(html.contains("role=\"alertdialog\"") && html.contains("aria-live") && html.contains("aria-describedby"));
+    std::fs::write(directory.path().join("snippet.html"), html).expect("a file");
+    let Ok(output) = Command::new("node").args(["-e", PAGE]).current_dir(directory.path()).output() else {
+        eprintln!("node is not here: the page was not run");
+        return;
+    };
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8(output.stdout).expect("UTF-8");
+    let expected = [
+        "at first: closed, live, ",
+        "soon: open, live, 2 minutes left.",
+        "extended: 1",
+        "after that: closed, live, 2 minutes left.",
+        "in the end: open, expired, ",
+        "text: Your session has ended. Reload the page to log in again. What you have not saved may be lost.",
+        "stay: true",
+    ];
+    assert_eq!(said.lines().collect::<Vec<_>>(), expected);
+}

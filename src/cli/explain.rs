@@ -9,7 +9,7 @@ use crate::codec::{Binding, csrf_token};
 use crate::config::Config;
 use crate::cookie::header::{Rest, split};
 use crate::manager::{Keep, OnOutage};
-use crate::proxy::options::RouteOptions;
+use crate::proxy::options::{Goal, RouteOptions};
 use crate::route::RouteTable;
 use crate::session::{Handed, Keys, State, View};
 use crate::wire::Allowance;
@@ -65,7 +65,12 @@ pub(super) fn explain(config: &Config, request: &Request) -> ExitCode {
     for rule in &route.cookies {
         println!("cookies    {}", picture::cookie_rule(config, route, rule));
     }
-    let upstream = &config.upstreams[route.upstream];
+    let Goal::Upstream(upstream) = route.goal else {
+        let of = route.sessions.first().map_or("-", |used| &config.policies[used.policy].options.name);
+        println!("answer     the state of `{of}`, as JSON; no backend is asked, and nothing is extended");
+        return ExitCode::SUCCESS;
+    };
+    let upstream = &config.upstreams[upstream];
     println!("upstream   {} (profile {})", upstream.name, upstream.profile.name);
     let mut allowance = Allowance::new(upstream.profile.budget, route.sessions.len());
     for used in route.sessions.iter().skip(1) {

@@ -5,7 +5,7 @@ use crate::config::{Config, KeyOptions, Period, Policy, StoreKind, StoreOptions}
 use crate::cookie::{Hardening, SameSite};
 use crate::manager::{Keep, OnOutage, Protection};
 use crate::proxy::options::{
-    CookieAction, CookieRule, HostHeader, ListenerOptions, OnMissing, RouteOptions, ServerAddress, ServerOptions,
+    CookieAction, CookieRule, Goal, HostHeader, ListenerOptions, OnMissing, RouteOptions, ServerAddress, ServerOptions,
     SessionUse, UpstreamOptions,
 };
 use crate::session::Keys;
@@ -56,7 +56,8 @@ pub fn json(config: &Config) -> Json {
         json!({
             "name": each.name,
             "takes": each.matcher.to_string(),
-            "upstream": config.upstreams[each.upstream].name,
+            "upstream": upstream_of(config, each),
+            "status": each.sessions.first().filter(|_| each.goal == Goal::Status).map(|used| policy(config, used)),
             "sessions": each.sessions.iter().map(|used| policy(config, used)).collect::<Vec<_>>(),
             "store_unavailable": outage(config, each).map(|(word, _)| word),
             "csrf": each.csrf.map(|session| policy(config, &each.sessions[session])),
@@ -123,7 +124,18 @@ fn policy<'a>(config: &'a Config, used: &SessionUse) -> &'a str {
     &config.policies[used.policy].options.name
 }
 
+fn upstream_of<'a>(config: &'a Config, route: &RouteOptions) -> Option<&'a str> {
+    match route.goal {
+        Goal::Upstream(upstream) => Some(&config.upstreams[upstream].name),
+        Goal::Status => None,
+    }
+}
+
 fn route(config: &Config, route: &RouteOptions) -> [String; 3] {
+    let Some(target) = upstream_of(config, route) else {
+        let of = route.sessions.first().map_or("-", |used| policy(config, used));
+        return [route.name.clone(), route.matcher.to_string(), format!("answers the state of {of}, extends nothing")];
+    };
     let sessions = route.sessions.iter().enumerate().map(|(index, used)| {
         let mut shown = policy(config, used).to_owned();
         if !used.rights.may_write {
@@ -143,7 +155,7 @@ fn route(config: &Config, route: &RouteOptions) -> [String; 3] {
         shown
     });
     let sessions: Vec<String> = sessions.collect();
-    let target = format!("→ {}", config.upstreams[route.upstream].name);
+    let target = format!("→ {target}");
     let with = if sessions.is_empty() { String::new() } else { format!("  with {}", sessions.join(", ")) };
     // What everybody expects needs no words.
     let outage = outage(config, route).filter(|_| route.on_outage != OnOutage::Error);
@@ -345,6 +357,18 @@ mod tests {
         let words: Vec<Json> =
             json(&config)["routes"].as_array().unwrap().iter().map(|each| each["store_unavailable"].clone()).collect();
         assert_eq!(words, [Json::Null, "error".into(), "anonymous".into(), "cached".into()]);
+    }
+
+    #[test]
+    fn a_route_that_is_answered_here_leads_to_no_upstream() {
+        let text = "[listeners.web]\naddress = \"127.0.0.1:1\"\n[upstreams.app]\nservers = [\"http://127.0.0.1:2\"]\n\
+            [sessions.main]\n[[routes]]\npath = \"/s\"\nstatus = \"main\"\n\
+            [[routes]]\nupstream = \"app\"\nsessions = [\"main\"]\n";
+        let config = parse(text, "test.toml").unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(route(&config, &config.routes[0])[2], "answers the state of main, extends nothing");
+        let json = json(&config);
+        assert_eq!((&json["routes"][0]["status"], &json["routes"][0]["upstream"]), (&"main".into(), &Json::Null));
+        assert_eq!((&json["routes"][1]["status"], &json["routes"][1]["upstream"]), (&Json::Null, &"app".into()));
     }
 
     #[test]

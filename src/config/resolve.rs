@@ -7,6 +7,7 @@ mod collisions;
 mod cookie;
 mod cookie_rules;
 mod fallback;
+mod goal;
 mod headers;
 mod keep;
 mod key;

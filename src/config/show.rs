@@ -4,7 +4,7 @@ use super::defaults::{REFERENCE, Setting, settings};
 use super::file::File;
 use super::word::Word as _;
 use super::{Config, Period, Policy, Size, password};
-use crate::proxy::options::RouteOptions;
+use crate::proxy::options::{Goal, RouteOptions};
 use schemars::generate::SchemaSettings;
 use serde_json::Value as Json;
 use std::time::Duration;
@@ -89,7 +89,7 @@ fn section<'a>(table: &'a mut Table, name: &str) -> &'a mut Table {
 fn ladder(root: &mut Table, routes: &[RouteOptions]) {
     let tables = root.get_mut("routes").and_then(Value::as_array_mut).into_iter().flatten();
     for (table, route) in tables.filter_map(Value::as_table_mut).zip(routes) {
-        if !route.sessions.is_empty() {
+        if !route.sessions.is_empty() && route.goal != Goal::Status {
             table.entry("store_unavailable").or_insert_with(|| route.on_outage.word().into());
         }
     }
@@ -132,6 +132,8 @@ fn fill(root: &mut Table, setting: &Setting, reference: &Table) {
     };
     let fits = |table: &Table| match pattern.as_slice() {
         ["stores", _, _] => kind(table) == own_kind(),
+        // No backend is asked there.
+        ["routes", ..] if table.contains_key("status") => false,
         // `ladder` has written what holds for each route.
         ["routes", "store_unavailable"] => false,
         ["routes", "on_missing", _] => table.contains_key("require") && !table.contains_key("on_missing"),

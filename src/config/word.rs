@@ -5,6 +5,7 @@ use super::nearest::{list, nearest};
 use super::unit::Fault;
 use crate::cookie::SameSite;
 use crate::manager::{Consume, OnOutage, OnRefused, Protection, WhenFull};
+use crate::proxy::background::Background;
 use crate::proxy::options::AliasHeaders;
 use crate::store::disk::Sync;
 use crate::wire::{Dialect, Forward};
@@ -110,6 +111,10 @@ pub enum Secure {
 impl Word for Secure {
     const WORDS: &'static [(&'static str, Self)] = &[("auto", Self::Auto)];
     const TRUTHS: Option<(Self, Self)> = Some((Self::On, Self::Off));
+}
+
+impl Word for Background {
+    const WORDS: &'static [(&'static str, Self)] = &[("extend", Self::Extend), ("ignore", Self::Ignore)];
 }
 
 /// `action` of a rule for cookies of the backend.

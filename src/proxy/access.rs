@@ -26,8 +26,9 @@ pub(super) fn log(downstream: &Downstream, error: Option<&Error>, ctx: &Context)
     let status = downstream.response_written().map_or(0, |response| response.status.as_u16());
     let exchange = ctx.exchange.as_ref();
     let route = exchange.map(|exchange| &ctx.snapshot.targets[exchange.target]);
-    let upstream = exchange.zip(route).and_then(|(exchange, route)| {
-        exchange.tried.last().map(|server| ctx.snapshot.upstreams[route.upstream].label(*server))
+    let upstream = exchange.and_then(|exchange| {
+        let asked = exchange.tried.last().zip(ctx.snapshot.upstream(exchange.target));
+        asked.map(|(server, upstream)| upstream.label(*server))
     });
     let session = exchange.and_then(|exchange| exchange.sessions.first());
     let reason = ctx.failure.map(Failure::as_str).or(error.map(|error| error.etype().as_str()));
@@ -52,7 +53,9 @@ pub(super) fn log(downstream: &Downstream, error: Option<&Error>, ctx: &Context)
 
 /// Tells what happened to a session (LG2).
 pub(super) fn report_event(policy: &PolicyOptions, session: &Session, committed: &Committed) {
-    let Some(event @ (Event::Created | Event::Renewed | Event::Destroyed | Event::Emptied)) = committed.event else { return };
+    let Some(event @ (Event::Created | Event::Renewed | Event::Destroyed | Event::Emptied)) = committed.event else {
+        return;
+    };
     let reference = committed.began.map(|lineage| lineage.to_string()).or_else(|| reference(session));
     tracing::info!(target: "cloakroom::session", policy = policy.name, reference, "{}", event.as_str());
 }

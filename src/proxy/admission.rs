@@ -1,5 +1,6 @@
 //! What pingora's parser lets through and a backend must never see: refused here, before a backend is chosen.
 
+use super::background::{self, Cause};
 use super::options::ListenerOptions;
 use super::reply::Failure;
 use crate::wire::{Reserved, fold_byte};
@@ -34,6 +35,8 @@ pub struct Survey {
     pub authorizes: bool,
     /// It has `Upgrade`.
     pub upgrades: bool,
+    /// What caused it, as far as it says.
+    pub cause: Cause,
     /// Names in our name space.
     pub spoofed: SmallVec<[HeaderName; 1]>,
 }
@@ -64,6 +67,9 @@ impl Survey {
             } else {
                 let name = name.as_str();
                 survey.claims |= is_claim(name);
+                if background::may_tell(name) {
+                    survey.cause.note(name, value.as_bytes());
+                }
                 survey.needs_repair |= matches!(name, "http2-settings" | "proxy");
             }
         }

@@ -177,7 +177,7 @@ pub(super) fn is_quiet(snapshot: &Snapshot, exchange: &Exchange, heard: &HeardAl
     let mut sessions = route.sessions.iter().zip(&exchange.sessions).zip(&exchange.told).zip(heard);
     sessions.all(|(((used, session), told), heard)| {
         let unspoken = matches!(heard, Ok(None));
-        let permit = Permit::of(&used.rights, route.touch);
+        let permit = Permit::of(&used.rights, exchange.is_use);
         unspoken && *told == Told::default() && snapshot.policies[used.policy].manager.is_settled(session, permit, now)
     })
 }
@@ -248,7 +248,7 @@ pub(super) async fn commit(
             Err(refused) => Err(refused.clone()),
         };
         let consents = consents(manager.options(), downstream.req_header());
-        let permit = Permit { consents, share, ..Permit::of(&used.rights, route.touch) };
+        let permit = Permit { consents, share, ..Permit::of(&used.rights, exchange.is_use) };
         let committed = manager.commit(&exchange.sessions[index], asked, permit, shown, now).await;
         let committed = committed.map_err(|error| withheld(manager.options(), route, &error, outages))?;
         exchange.sessions[index].settle();
@@ -280,7 +280,7 @@ fn rehearse(
     let route = route(snapshot, exchange);
     for ((used, session), heard) in route.sessions.iter().zip(&exchange.sessions).zip(heard) {
         let Ok(Some(heard)) = heard else { continue };
-        let permit = Permit::of(&used.rights, route.touch);
+        let permit = Permit::of(&used.rights, exchange.is_use);
         let manager = &snapshot.policies[used.policy].manager;
         let rehearsed = manager.rehearse(session, &heard.batch, permit, now);
         rehearsed.map_err(|error| withheld(manager.options(), route, &error, outages))?;

@@ -60,7 +60,8 @@ pub(super) struct Counter<'a> {
 impl<'a> Counter<'a> {
     pub(super) fn new(snapshot: &'a Snapshot, target: usize, now: Timestamp) -> Self {
         let route = &snapshot.targets[target];
-        Self { route, ring: &snapshot.ring, scope: &snapshot.upstreams[route.upstream].options().name, now }
+        let scope = snapshot.upstream(target).map_or("", |upstream| &upstream.options().name);
+        Self { route, ring: &snapshot.ring, scope, now }
     }
 
     fn rule(&self, name: &[u8]) -> Option<&'a CookieRule> {

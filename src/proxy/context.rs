@@ -2,7 +2,7 @@
 
 use super::admission::Survey;
 use super::gate::Gated;
-use super::options::{ListenerOptions, ProxyOptions, RouteOptions};
+use super::options::{Goal, ListenerOptions, ProxyOptions, RouteOptions};
 use super::reply::Failure;
 use super::upstream::Upstream;
 use crate::codec::KeyRing;
@@ -54,6 +54,17 @@ pub struct Snapshot {
     pub options: ProxyOptions,
 }
 
+impl Snapshot {
+    /// The upstream of a route; none where we answer ourselves.
+    #[must_use]
+    pub fn upstream(&self, target: usize) -> Option<&Upstream> {
+        match self.targets[target].goal {
+            Goal::Upstream(upstream) => Some(&self.upstreams[upstream]),
+            Goal::Status => None,
+        }
+    }
+}
+
 /// Counts the requests that are being answered.
 #[derive(Clone, Debug, Default)]
 pub struct InFlight(Arc<AtomicUsize>);
@@ -97,6 +108,8 @@ pub struct Exchange {
     pub target: usize,
     /// The request target for the backend, where the route cuts a prefix off.
     pub cut_target: Option<Vec<u8>>,
+    /// The request extends the sessions, unless the backend says otherwise.
+    pub is_use: bool,
     /// The sessions of the route, in the order of the file.
     pub sessions: SmallVec<[Session; 1]>,
     /// What the backend was told about each.
@@ -126,10 +139,11 @@ pub struct Exchange {
 impl Exchange {
     /// A request that has found its route.
     #[must_use]
-    pub fn new(target: usize, cookies: Rest) -> Self {
+    pub fn new(target: usize, cookies: Rest, is_use: bool) -> Self {
         Self {
             target,
             cut_target: None,
+            is_use,
             sessions: SmallVec::new(),
             told: SmallVec::new(),
             portions: SmallVec::new(),

@@ -115,7 +115,7 @@ fn is_form(request: &RequestHeader) -> bool {
 /// Whether a browser says that a page of another site sent this. What says nothing is no browser of these days.
 ///
 /// `believed`: the other end is a proxy whose word about the host is taken.
-fn is_foreign(request: &RequestHeader, believed: bool) -> bool {
+pub(super) fn is_foreign(request: &RequestHeader, believed: bool) -> bool {
     let mut sites = request.headers.get_all(SEC_FETCH_SITE).iter().map(HeaderValue::as_bytes).peekable();
     if sites.peek().is_some() {
         return !sites.all(|site| matches!(site, b"same-origin" | b"none"));

@@ -15,6 +15,7 @@
 //! The order is a security property and not configurable. Only this layer knows pingora's proxy traits.
 
 pub mod admission;
+pub mod background;
 pub mod caching;
 pub mod context;
 pub mod forwarding;
@@ -34,6 +35,7 @@ mod farewell;
 mod frames;
 mod messages;
 mod seldom;
+mod status;
 mod visitor;
 
 use crate::clock::Clock;
@@ -50,7 +52,7 @@ use context::{Context, Exchange, InFlight, Portion, Snapshot};
 use forwarding::Client;
 use http::header::{COOKIE, EXPECT, HOST, SET_COOKIE, TRANSFER_ENCODING};
 use http::{HeaderMap, Version};
-use options::{AliasHeaders, OnMissing, RouteOptions};
+use options::{AliasHeaders, Goal, OnMissing, RouteOptions};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::http::ServerSession;
@@ -125,7 +127,8 @@ impl Proxy {
 
         let lines = request.headers.get_all(COOKIE).iter().map(http::HeaderValue::as_bytes);
         let cookies = split(lines, &snapshot.cookie_names);
-        let mut exchange = Box::new(Exchange::new(target, cookies.rest));
+        let is_use = route.touch && ctx.survey.cause.is_use(route.background);
+        let mut exchange = Box::new(Exchange::new(target, cookies.rest, is_use));
         if !route.cookies.is_empty() {
             let rest = std::mem::replace(&mut exchange.cookies, Rest::Untouched);
             let counter = Counter::new(&snapshot, target, self.clock.now());
@@ -136,12 +139,18 @@ impl Proxy {
             return Ok(exchange);
         }
         let now = self.clock.now();
-        let mut allowance =
-            Allowance::new(snapshot.upstreams[route.upstream].options().profile.budget, route.sessions.len());
+        let mut visitor = Visitor::new(&cookies.ours, route.on_outage, &self.outages, now);
+        let Some(upstream) = snapshot.upstream(target) else {
+            for used in &route.sessions {
+                let session = visitor.session(&snapshot.policies[used.policy], used.policy, false).await;
+                exchange.sessions.push(session.map_err(|failure| ctx.fail(failure))?);
+            }
+            return Ok(exchange);
+        };
+        let mut allowance = Allowance::new(upstream.options().profile.budget, route.sessions.len());
         for used in route.sessions.iter().skip(1) {
             allowance.owe(snapshot.policies[used.policy].voice.owed());
         }
-        let mut visitor = Visitor::new(&cookies.ours, route.on_outage, &self.outages, now);
         for (index, used) in route.sessions.iter().enumerate() {
             let policy = &snapshot.policies[used.policy];
             let session = visitor.session(policy, used.policy, route.require == Some(index)).await;
@@ -262,6 +271,10 @@ impl ProxyHttp for Proxy {
     async fn request_filter(&self, downstream: &mut Downstream, ctx: &mut Context) -> Result<bool> {
         let exchange = self.admit(downstream, ctx).await?;
         let route = &ctx.snapshot.targets[exchange.target];
+        if route.goal == Goal::Status {
+            ctx.exchange = Some(exchange);
+            return Box::pin(status::answer(downstream, ctx, self.clock.now())).await.map(|()| true);
+        }
         let missing = route.require.is_some_and(|session| exchange.sessions[session].snapshot().is_none());
         let (answer, csrf) = (missing.then(|| route.on_missing.clone()), route.csrf);
         let cookies = if missing { answer::farewell(&ctx.snapshot, &exchange, self.clock.now()) } else { Vec::new() };
@@ -294,7 +307,7 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_peer(&self, downstream: &mut Downstream, ctx: &mut Context) -> Result<Box<HttpPeer>> {
         let (snapshot, Some(exchange)) = (&ctx.snapshot, &mut ctx.exchange) else { return Err(unrouted()) };
-        let upstream = &snapshot.upstreams[snapshot.targets[exchange.target].upstream];
+        let upstream = snapshot.upstream(exchange.target).ok_or_else(unrouted)?;
         // A retry after a broken connection asks the same server once more; one that refused is in `tried` for good.
         let server = upstream.choose(&exchange.tried).or(exchange.tried.last().copied()).ok_or_else(unrouted)?;
         exchange.tried.push(server);
@@ -337,7 +350,7 @@ impl ProxyHttp for Proxy {
             request.set_raw_path(target)?;
         }
         if let Some(server) = exchange.tried.last()
-            && let Some(host) = ctx.snapshot.upstreams[route.upstream].host(*server)
+            && let Some(host) = ctx.snapshot.upstream(exchange.target).and_then(|upstream| upstream.host(*server))
         {
             request.insert_header(HOST, host.clone())?;
         }
@@ -470,8 +483,8 @@ impl ProxyHttp for Proxy {
     ) -> BError {
         // Nothing was sent, so any request may go to another server.
         let more = ctx.exchange.as_ref().is_some_and(|exchange| {
-            let upstream = &ctx.snapshot.upstreams[ctx.snapshot.targets[exchange.target].upstream];
-            upstream.choose(&exchange.tried).is_some()
+            let upstream = ctx.snapshot.upstream(exchange.target);
+            upstream.is_some_and(|upstream| upstream.choose(&exchange.tried).is_some())
         });
         error.set_retry(more);
         error
@@ -494,9 +507,9 @@ impl ProxyHttp for Proxy {
             error.set_retry(false);
             return error;
         };
-        let route = &ctx.snapshot.targets[exchange.target];
         error.retry.decide_reuse(client_reused);
-        if exchange.resent >= ctx.snapshot.upstreams[route.upstream].options().retries {
+        let upstream = ctx.snapshot.upstream(exchange.target);
+        if upstream.is_none_or(|upstream| exchange.resent >= upstream.options().retries) {
             error.set_retry(false);
         }
         exchange.resent += usize::from(error.retry());

@@ -1,5 +1,6 @@
 //! What the proxy is told by the file, resolved: listeners, upstreams, routes, limits.
 
+use super::background::Background;
 use crate::codec::TokenMode;
 use crate::cookie::{Hardening, NamePattern};
 use crate::manager::{OnOutage, Rate};
@@ -171,6 +172,15 @@ pub enum CookieAction {
     Drop,
 }
 
+/// Who answers the requests of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// The upstream with this index in the configuration.
+    Upstream(usize),
+    /// We ourselves: how long the only session of the route has left.
+    Status,
+}
+
 /// One `[[routes]]`.
 #[derive(Clone, Debug)]
 pub struct RouteOptions {
@@ -180,8 +190,8 @@ pub struct RouteOptions {
     pub matcher: Matcher,
     /// Cut from the front of the path before the backend sees it.
     pub strip_prefix: Option<String>,
-    /// The index of the upstream in the configuration.
-    pub upstream: usize,
+    /// Who answers.
+    pub goal: Goal,
     /// The session policies of the route.
     pub sessions: Vec<SessionUse>,
     /// The index, within `sessions`, of the one that must be live.
@@ -196,6 +206,8 @@ pub struct RouteOptions {
     pub cookies: Vec<CookieRule>,
     /// Whether a request extends the sessions.
     pub touch: bool,
+    /// Whether one of a script does.
+    pub background: Background,
     /// Whether an exchange that lasts ends when one of its sessions does.
     pub ends_with_session: bool,
     /// What a WebSocket that ends so is told.

@@ -131,7 +131,11 @@ pub async fn redirect(downstream: &mut Downstream, location: &str, cookies: &[St
     write(downstream, header, Bytes::new(), cookies).await
 }
 
-async fn write(
+/// Writes an answer of our own, with `cookies` as its `Set-Cookie` lines.
+///
+/// # Errors
+/// When the client is gone.
+pub(super) async fn write(
     downstream: &mut Downstream,
     mut header: ResponseHeader,
     body: Bytes,

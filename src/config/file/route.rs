@@ -4,6 +4,7 @@ use super::super::given::{At, Given, Named, OneOrMany, Section, Short, Shorthand
 use super::super::word::{Access, Choice, CookieDeed, Csrf, Secure};
 use crate::cookie::SameSite;
 use crate::manager::OnOutage;
+use crate::proxy::background::Background;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -25,6 +26,8 @@ pub struct Route {
     pub strip_prefix: Given<String>,
     /// The upstream.
     pub upstream: Given<String>,
+    /// In place of an upstream: the session policy whose state is answered, as JSON, for a page that warns of a timeout.
+    pub status: Given<String>,
     /// The session policies that the backend may use.
     pub sessions: Vec<At<Short<SessionUse>>>,
     /// The one of them that must be live.
@@ -40,6 +43,8 @@ pub struct Route {
     pub cookies: Vec<At<Section<CookieRule>>>,
     /// Whether a request extends the sessions; `false` for polling.
     pub touch: Given<bool>,
+    /// Whether requests of scripts extend the sessions; what a browser fetches ahead never does.
+    pub background: Given<Choice<Background>>,
     /// Whether WebSockets, event streams and long polls end when a session of theirs does.
     pub end_with_session: Given<bool>,
     /// The code of the frame that closes such a WebSocket.

@@ -3,11 +3,11 @@
 use super::super::Policy;
 use super::super::file::{File, HeaderEdits as Edits, Route};
 use super::super::given::{At, Section, Span};
-use super::super::nearest::suggestion;
 use super::super::problem::Problem;
 use super::cookie::Transport;
-use super::{Resolver, cookie_rules, headers, rights};
+use super::{Resolver, cookie_rules, goal, headers, rights};
 use crate::manager::OnOutage;
+use crate::proxy::background::Background;
 use crate::proxy::options::{HeaderEdits, OnMissing, RouteOptions};
 use crate::route::{self, Host, Matcher, PathPattern, PatternProblem, RouteTable};
 use crate::wire::Reserved;
@@ -57,8 +57,8 @@ fn one(
     to: &mut Resolver<'_>,
 ) -> Option<RouteOptions> {
     let route: &Route = &written.value;
-    let upstream = upstream(route, &written.span, file, to);
-    let sessions = rights::sessions(route, file, to);
+    let goal = goal::goal(route, &written.span, file, to);
+    let sessions = goal::sessions(route, file, to);
     let require = rights::require(route, sessions.as_deref(), file, to);
     let csrf = rights::csrf(route, sessions.as_deref(), require, policies, to);
     let options = RouteOptions {
@@ -69,12 +69,13 @@ fn one(
         on_outage: on_outage(route, file, to),
         cookies: Vec::new(),
         touch: route.touch.or(true),
+        background: background(route, to),
         ends_with_session: route.end_with_session.or(true),
         close_code: close_code(route, to),
         request_headers: edits(&route.request_headers, reserved, to),
         response_headers: edits(&route.response_headers, reserved, to),
         matcher: matcher?,
-        upstream: upstream?,
+        goal: goal?,
         sessions: sessions?,
         require,
     };
@@ -119,32 +120,6 @@ fn pattern<T>(result: Result<T, PatternProblem>, span: &Span, to: &mut Resolver<
             to.report(Problem::error("route::pattern", message).at(span.clone()).help(remedy));
         })
         .ok()
-}
-
-fn upstream(route: &Route, span: &Span, file: &File, to: &mut Resolver<'_>) -> Option<usize> {
-    let Some(name) = route.upstream.at() else {
-        to.missing(&["routes", "upstream"], || {
-            let names = file.upstreams.names().next().unwrap_or("app");
-            Problem::error("config::missing", "a route has no upstream")
-                .at(span.clone())
-                .help(format!("add `upstream = \"{names}\"`"))
-        });
-        return None;
-    };
-    let position = file.upstreams.position(&name.value);
-    if position.is_none() {
-        to.missing(&["upstreams", &name.value], || {
-            let help = suggestion(
-                &name.value,
-                file.upstreams.names(),
-                "add `[upstreams.app]` with `servers = [\"http://127.0.0.1:9000\"]`",
-            );
-            Problem::error("config::unknown_upstream", format!("there is no upstream `{}`", name.value))
-                .at(name.span.clone())
-                .help(help)
-        });
-    }
-    position
 }
 
 fn strip_prefix(route: &Route, matcher: Option<&Matcher>, to: &mut Resolver<'_>) -> Option<String> {
@@ -227,6 +202,9 @@ fn close_code(route: &Route, to: &mut Resolver<'_>) -> u16 {
 }
 
 fn on_outage(route: &Route, file: &File, to: &mut Resolver<'_>) -> OnOutage {
+    if route.status.is_given() {
+        return OnOutage::Anonymous; // it tells so
+    }
     let Some(own) = route.store_unavailable.at() else { return file.failure.store_unavailable.value() };
     if route.sessions.is_empty() {
         let message = "`store_unavailable` means nothing on a route without sessions";
@@ -234,6 +212,15 @@ fn on_outage(route: &Route, file: &File, to: &mut Resolver<'_>) -> OnOutage {
         to.report(problem.help("remove it, or name the sessions of this route in `sessions`"));
     }
     own.value.0
+}
+
+fn background(route: &Route, to: &mut Resolver<'_>) -> Background {
+    let Some(written) = route.background.at() else { return Background::default() };
+    if written.value.0 == Background::Ignore && !route.touch.or(true) {
+        let message = "`background = \"ignore\"` means nothing with `touch = false`: no request extends the sessions";
+        to.report(Problem::error("route::background", message).at(written.span.clone()).help("remove one of them"));
+    }
+    written.value.0
 }
 
 fn check_redirect(target: &str) -> Result<(), &'static str> {
