@@ -4,7 +4,7 @@ use super::given::Given;
 use super::nearest::{list, nearest};
 use super::unit::Fault;
 use crate::cookie::SameSite;
-use crate::manager::{Consume, OnOutage, OnRefused, Protection, WhenFull};
+use crate::manager::{Consume, OnOutage, OnRefused, Protection, SiteData, WhenFull};
 use crate::proxy::background::Background;
 use crate::proxy::options::AliasHeaders;
 use crate::store::disk::Sync;
@@ -111,6 +111,11 @@ pub enum Secure {
 impl Word for Secure {
     const WORDS: &'static [(&'static str, Self)] = &[("auto", Self::Auto)];
     const TRUTHS: Option<(Self, Self)> = Some((Self::On, Self::Off));
+}
+
+impl Word for SiteData {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("cache", Self::Cache), ("cookies", Self::Cookies), ("storage", Self::Storage)];
 }
 
 impl Word for Background {

@@ -28,7 +28,7 @@ mod writers;
 pub use census::{CensusError, Glimpse};
 pub use creations::{Creations, Rate, Share};
 pub use degraded::OnOutage;
-pub use options::{Consent, Consume, Keep, OnRefused, OwnerCap, PolicyOptions, Protection, WhenFull};
+pub use options::{Consent, Consume, Keep, OnRefused, OwnerCap, PolicyOptions, Protection, SiteData, WhenFull};
 pub use outcome::{CommitError, Committed, Event, Permit, SessionError};
 pub use presented::Presented;
 pub use revocations::{REVOCATIONS_EVERY, Revocations};

@@ -95,6 +95,17 @@ pub enum Consent {
     Key(Name),
 }
 
+/// What a browser can be told to forget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SiteData {
+    /// What it has cached of the site.
+    Cache,
+    /// All cookies of the site and its neighbours.
+    Cookies,
+    /// What scripts have stored.
+    Storage,
+}
+
 /// Everything about one session policy but its headers.
 #[derive(Clone, Debug)]
 pub struct PolicyOptions {
@@ -128,6 +139,8 @@ pub struct PolicyOptions {
     pub apply_on_error_status: bool,
     /// When flash messages are consumed.
     pub consume: Consume,
+    /// What the browser forgets with a session that the backend ends.
+    pub clear_site_data: Vec<SiteData>,
     /// Without it nobody gets a session; `None`: everybody may.
     pub consent: Option<Consent>,
     /// The cookie.

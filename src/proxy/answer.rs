@@ -10,7 +10,7 @@ use super::reply::Failure;
 use super::{Downstream, forwarding, messages, route};
 use crate::clock::Timestamp;
 use crate::cookie::header::carries;
-use crate::manager::{CommitError, Consent, OnRefused, Permit, PolicyOptions, Session, Share};
+use crate::manager::{CommitError, Consent, Event, OnRefused, Permit, PolicyOptions, Session, Share};
 use crate::route::strip_prefix;
 use crate::session::{self, Handed, Reading, Refusal, Refused, Shown, State, View};
 use crate::wire::Allowance;
@@ -259,6 +259,9 @@ pub(super) async fn commit(
             access::report_refused(manager.options(), &route.name, refused, "the page was delivered");
         }
         access::report_event(manager.options(), &exchange.sessions[index], &committed);
+        if committed.event == Some(Event::Destroyed) {
+            exchange.forgotten.extend_from_slice(&manager.options().clear_site_data);
+        }
         exchange.event = exchange.event.or(committed.event);
         exchange.whereabouts.push(committed.whereabouts);
         exchange.set_cookies.extend(committed.cookies);

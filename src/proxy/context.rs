@@ -4,6 +4,7 @@ use super::admission::Survey;
 use super::gate::Gated;
 use super::options::{Goal, ListenerOptions, ProxyOptions, RouteOptions};
 use super::reply::Failure;
+use super::site_data::Forgotten;
 use super::upstream::Upstream;
 use crate::codec::KeyRing;
 use crate::cookie::CookieName;
@@ -132,6 +133,8 @@ pub struct Exchange {
     pub whereabouts: SmallVec<[Whereabouts; 1]>,
     /// `Set-Cookie` lines that the answer must carry.
     pub set_cookies: SmallVec<[String; 1]>,
+    /// What the browser is to forget, since a session of its was ended.
+    pub forgotten: Forgotten,
     /// What happened to the first session, for the log.
     pub event: Option<Event>,
 }
@@ -155,6 +158,7 @@ impl Exchange {
             committed: false,
             whereabouts: SmallVec::new(),
             set_cookies: SmallVec::new(),
+            forgotten: Forgotten::new(),
             event: None,
         }
     }

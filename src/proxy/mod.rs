@@ -7,7 +7,7 @@
 //! upstream_request_filter    STRIP · cut our cookie · announce the client · INJECT · prove    may run again on a retry
 //!    ... backend ...
 //! upstream_response_filter   read the batches · STRIP · the backend's cookies · (1xx? stop) · COMMIT             durable before the head leaves
-//! response_filter            Set-Cookie · the operator's edits
+//! response_filter            Set-Cookie · Clear-Site-Data · the operator's edits
 //! fail_to_proxy              our own page
 //! logging                    one line · what the request holds and no answer has settled goes back
 //! ```
@@ -35,6 +35,7 @@ mod farewell;
 mod frames;
 mod messages;
 mod seldom;
+mod site_data;
 mod status;
 mod visitor;
 
@@ -443,6 +444,12 @@ impl ProxyHttp for Proxy {
         if let Some(exchange) = &ctx.exchange {
             for line in &exchange.set_cookies {
                 response.append_header(SET_COOKIE, line.as_str())?;
+            }
+            if !exchange.forgotten.is_empty()
+                && Self::client(downstream, ctx).is_secure
+                && let Some(forgotten) = site_data::value(&exchange.forgotten, &response.headers)
+            {
+                response.append_header(site_data::CLEAR_SITE_DATA, forgotten)?; // beside what the backend says
             }
             if let Some(gate) = context::gate(&downstream.downstream_session)
                 && response.status == http::StatusCode::SWITCHING_PROTOCOLS

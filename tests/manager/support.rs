@@ -194,6 +194,7 @@ fn options() -> PolicyOptions {
         on_conflict: OnRefused::Error,
         apply_on_error_status: false,
         consume: Consume::Always,
+        clear_site_data: Vec::new(),
         consent: None,
         cookie: CookiePolicy::new(cookie).unwrap(),
     }

@@ -5,7 +5,7 @@ use super::super::moment::Moment;
 use super::super::unit::{MaxAge, Period, Size};
 use super::super::word::{Choice, Echo, Encoding, Secure};
 use crate::cookie::SameSite;
-use crate::manager::{Consume, OnRefused, WhenFull};
+use crate::manager::{Consume, OnRefused, SiteData, WhenFull};
 use crate::wire::{Dialect, Forward};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -53,6 +53,8 @@ pub struct Session {
     pub when_full: Given<Choice<WhenFull>>,
     /// Sessions that began before this moment have ended, as after a leak.
     pub not_before: Given<Moment>,
+    /// What the browser forgets with a session that the backend ends: `cache`, `cookies`, `storage`.
+    pub clear_site_data: Vec<At<Choice<SiteData>>>,
     /// Obey commands on answers of status 500 and above.
     pub apply_on_error_status: Given<bool>,
     /// The cookie.

@@ -6,11 +6,12 @@ use super::super::given::{At, Given};
 use super::super::moment::Moment;
 use super::super::problem::Problem;
 use super::super::unit::{Period, Size};
+use super::super::word::Word as _;
 use super::store::Stores;
 use super::{Resolver, cookie, headers, keep};
 use crate::clock::Timestamp;
 use crate::cookie::{CookieOptions, CookiePolicy};
-use crate::manager::{Keep, OwnerCap, PolicyOptions};
+use crate::manager::{Keep, OwnerCap, PolicyOptions, SiteData};
 use crate::session::{BrowserLife, Expiry, Limits};
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -69,10 +70,30 @@ fn one(
         on_conflict: session.on_conflict.value(),
         apply_on_error_status: session.apply_on_error_status.or(false),
         consume: session.flash.consume.value(),
+        clear_site_data: clear_site_data(session, cookie.as_ref(), to),
         consent,
         cookie: cookie?,
     };
     Some(Policy { options, headers: headers?, revocation })
+}
+
+/// Over plain HTTP browsers do not obey it, and it is not sent.
+fn clear_site_data(session: &Session, cookie: Option<&CookiePolicy>, to: &mut Resolver<'_>) -> Vec<SiteData> {
+    let named = &session.clear_site_data;
+    for (index, kind) in named.iter().enumerate() {
+        if named[..index].iter().any(|other| other.value.0 == kind.value.0) {
+            let message = format!("`clear_site_data` names `{}` twice", kind.value.0.word());
+            to.report(
+                Problem::error("session::clear_site_data", message).at(kind.span.clone()).help("remove one of them"),
+            );
+        }
+    }
+    if let Some(first) = named.first().filter(|_| cookie.is_some_and(|cookie| !cookie.options().secure)) {
+        let message = "`clear_site_data` is obeyed over TLS only, and the session cookie is not Secure";
+        let problem = Problem::warning("session::clear_site_data", message).at(first.span.clone());
+        to.report(problem.help("set `behind_tls = true` on the listeners if TLS ends in front of them, or remove it"));
+    }
+    named.iter().map(|kind| kind.value.0).collect()
 }
 
 fn owner_cap(name: &At<String>, session: &Session, keep: Option<&Keep>, to: &mut Resolver<'_>) -> Option<OwnerCap> {
