@@ -40,6 +40,7 @@ pub struct Key {
     token: HmacSha256,
     signature: HmacSha256,
     csrf: HmacSha256,
+    imprint: HmacSha256,
 }
 
 impl Key {
@@ -57,6 +58,7 @@ impl Key {
             token: purpose(b"cloakroom token 1"),
             signature: purpose(b"cloakroom signature 1"),
             csrf: purpose(b"cloakroom csrf 1"),
+            imprint: purpose(b"cloakroom imprint 1"),
         }
     }
 
@@ -84,6 +86,10 @@ impl Key {
 
     pub(super) fn csrf(&self) -> HmacSha256 {
         self.csrf.clone()
+    }
+
+    pub(super) fn imprint(&self) -> HmacSha256 {
+        self.imprint.clone()
     }
 }
 

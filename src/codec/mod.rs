@@ -4,12 +4,14 @@
 
 mod at_rest;
 mod csrf;
+mod imprint;
 mod keyring;
 mod ticket;
 mod token;
 
 pub use at_rest::{AtRest, Label};
 pub use csrf::{CSRF_LEN, csrf_token, is_csrf_token};
+pub use imprint::{imprint, is_imprint};
 pub use keyring::{Binding, Freshness, Key, KeyRing, RingError};
 pub use ticket::{TICKET_LEN, open_ticket, seal_ticket};
 pub use token::{OpenedToken, TokenMode, open_token, seal_token};

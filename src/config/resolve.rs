@@ -3,6 +3,7 @@
 //! Each part returns what it could make of its section and reports what it could not; only the whole is refused.
 
 mod admin;
+mod bond;
 mod collisions;
 mod cookie;
 mod cookie_rules;

@@ -4,7 +4,7 @@ use super::given::Given;
 use super::nearest::{list, nearest};
 use super::unit::Fault;
 use crate::cookie::SameSite;
-use crate::manager::{Consume, OnOutage, OnRefused, Protection, SiteData, WhenFull};
+use crate::manager::{Consume, OnChange, OnOutage, OnRefused, Protection, SiteData, WhenFull};
 use crate::proxy::background::Background;
 use crate::proxy::options::AliasHeaders;
 use crate::store::disk::Sync;
@@ -116,6 +116,10 @@ impl Word for Secure {
 impl Word for SiteData {
     const WORDS: &'static [(&'static str, Self)] =
         &[("cache", Self::Cache), ("cookies", Self::Cookies), ("storage", Self::Storage)];
+}
+
+impl Word for OnChange {
+    const WORDS: &'static [(&'static str, Self)] = &[("off", Self::Off), ("flag", Self::Flag), ("end", Self::End)];
 }
 
 impl Word for Background {

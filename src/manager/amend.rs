@@ -21,7 +21,7 @@ pub(super) enum Amendment<T> {
 
 impl Session {
     /// The session has ended since the request came.
-    fn end(&mut self, moved: bool) {
+    pub(super) fn end(&mut self, moved: bool) {
         self.state = State::Expired;
         self.origin = Origin::Ended { moved };
         self.snapshot = None;

@@ -67,7 +67,8 @@ impl SessionManager {
             remember: task.remember,
         };
         let chance = self.chance(task.may_begin(record.is_some()))?;
-        plan(&situation, task.batch, &self.rules(task.permit), chance, task.now).map_err(CommitError::Refused)
+        plan(&situation, task.batch, &self.rules(task.session, task.permit), chance, task.now)
+            .map_err(CommitError::Refused)
     }
 
     /// Remembers which sessions are over by this plan.

@@ -49,10 +49,7 @@ impl SessionManager {
     /// `None` where the route cannot go on without the store's answer.
     #[must_use]
     pub fn stand_in(&self, presented: &Presented<'_>, rung: OnOutage, now: Timestamp) -> Option<Session> {
-        let session = |state, origin, snapshot| {
-            let handed = Handed::Free;
-            Session { state, origin, snapshot, handed, pieces: presented.pieces() }
-        };
+        let session = |state, origin, snapshot| Session::new(state, origin, snapshot, presented.pieces());
         if presented.is_empty() {
             return Some(session(State::None, Origin::Fresh, None));
         }

@@ -5,6 +5,7 @@
 //! the visitor's cookie.
 
 mod amend;
+mod bond;
 mod browser;
 mod census;
 mod cookies;
@@ -25,6 +26,7 @@ mod server;
 mod trail;
 mod writers;
 
+pub use bond::{Bond, Looks, OnChange};
 pub use census::{CensusError, Glimpse};
 pub use creations::{Creations, Rate, Share};
 pub use degraded::OnOutage;
@@ -38,8 +40,8 @@ use crate::clock::Timestamp;
 use crate::codec::{AtRest, Binding, Freshness, KeyRing, TokenMode};
 use crate::cookie::{CookieName, CookiePolicy};
 use crate::session::{
-    Batch, Chance, Handed, Head, Lineage, NoRandomness, Plan, PolicyTag, Reading, Record, Refusal, Refused, Rules,
-    SessionId, Shown, Situation, Snapshot, State, Step, Unreadable, View, plan, random,
+    Batch, Chance, Changed, Handed, Head, Imprint, Lineage, NoRandomness, Plan, PolicyTag, Reading, Record, Refusal,
+    Refused, Rules, SessionId, Shown, Situation, Snapshot, State, Step, Unreadable, View, plan, random,
 };
 use crate::store::{Store, StoreError, Version};
 use newest::{Newest, Read};
@@ -100,9 +102,18 @@ pub struct Session {
     handed: Handed,
     /// The cookies of our name that came: whole ones, or numbered pieces.
     pieces: presented::Pieces,
+    /// What the visitor looks like, where the policy binds its sessions.
+    imprint: Imprint,
+    /// What has changed about him since the session was bound to him.
+    changed: Changed,
 }
 
 impl Session {
+    fn new(state: State, origin: Origin, snapshot: Option<Snapshot>, pieces: presented::Pieces) -> Self {
+        let (handed, imprint, changed) = (Handed::Free, Imprint::default(), Changed::default());
+        Self { state, origin, snapshot, handed, pieces, imprint, changed }
+    }
+
     /// What the visitor's cookie turned out to be.
     #[must_use]
     pub const fn state(&self) -> State {
@@ -228,10 +239,7 @@ impl SessionManager {
     /// # Errors
     /// [`SessionError`] when the store cannot answer.
     pub async fn resolve(&self, presented: Presented<'_>, now: Timestamp) -> Result<Session, SessionError> {
-        let session = |state, origin, snapshot| {
-            let handed = Handed::Free;
-            Session { state, origin, snapshot, handed, pieces: presented.pieces() }
-        };
+        let session = |state, origin, snapshot| Session::new(state, origin, snapshot, presented.pieces());
         if presented.is_empty() {
             return Ok(session(State::None, Origin::Fresh, None));
         }
@@ -376,7 +384,7 @@ impl SessionManager {
         };
         let chance = Chance { lineage: Lineage::from_bytes([0; 12]), mark: [0; 8] };
         let decided = batch.check(permit.rights);
-        match decided.and_then(|()| plan(&situation, batch, &self.rules(permit), chance, now)) {
+        match decided.and_then(|()| plan(&situation, batch, &self.rules(session, permit), chance, now)) {
             Err(refused) if self.loudness(&refused) == OnRefused::Error => Err(CommitError::Refused(refused)),
             _ => Ok(()),
         }
@@ -449,11 +457,12 @@ impl SessionManager {
         })
     }
 
-    fn rules<'a>(&'a self, permit: Permit<'a>) -> Rules<'a> {
+    fn rules<'a>(&'a self, session: &Session, permit: Permit<'a>) -> Rules<'a> {
         let PolicyOptions { expiry, limits, choices, .. } = &self.options;
         let PolicyOptions { notes_use, hands_out_tokens, .. } = self.options;
         let keys = &permit.rights.write;
-        Rules { expiry, limits, choices, keys, touch: permit.touch, notes_use, hands_out_tokens }
+        let imprint = session.imprint;
+        Rules { expiry, limits, choices, keys, touch: permit.touch, notes_use, hands_out_tokens, imprint }
     }
 
     /// Chance for one attempt; a lineage is drawn only where a session may begin.

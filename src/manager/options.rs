@@ -1,5 +1,6 @@
 //! One session policy, resolved: `[sessions.<name>]`.
 
+use super::bond::Bond;
 use crate::clock::Timestamp;
 use crate::codec::TokenMode;
 use crate::cookie::{CookieName, CookiePolicy};
@@ -141,6 +142,8 @@ pub struct PolicyOptions {
     pub consume: Consume,
     /// What the browser forgets with a session that the backend ends.
     pub clear_site_data: Vec<SiteData>,
+    /// What its sessions are bound to.
+    pub bond: Option<Bond>,
     /// Without it nobody gets a session; `None`: everybody may.
     pub consent: Option<Consent>,
     /// The cookie.

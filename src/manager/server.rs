@@ -115,7 +115,7 @@ impl SessionManager {
             remember: task.remember,
         };
         let chance = self.chance(task.may_begin(record.is_some()))?;
-        let plan = plan(&situation, task.batch, &self.rules(task.permit), chance, task.now);
+        let plan = plan(&situation, task.batch, &self.rules(task.session, task.permit), chance, task.now);
         Ok((plan.map_err(CommitError::Refused)?, record.map(|(record, _)| record)))
     }
 
@@ -291,7 +291,7 @@ impl SessionManager {
     }
 
     /// Frees the seat of a session that has ended.
-    async fn vacate(&self, desk: &Desk<'_>, record: Option<&Record>, id: &SessionId) {
+    pub(super) async fn vacate(&self, desk: &Desk<'_>, record: Option<&Record>, id: &SessionId) {
         let owner = record.and_then(|record| record.owner.as_ref());
         if let Some((seats, owner)) = self.seats.as_ref().zip(owner) {
             seats.vacate(desk, &self.owner_key(owner), &[id.store_key()]).await;

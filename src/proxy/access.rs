@@ -200,6 +200,29 @@ impl CookieLog {
     }
 }
 
+/// How often a session is named whose visitor has changed.
+const STRANGER_LOG_INTERVAL: Duration = Duration::from_secs(600);
+
+/// Which sessions were named lately since their visitor has changed, and what had.
+#[derive(Debug)]
+pub(super) struct StrangerLog(Seldom<(Option<String>, &'static str)>);
+
+impl Default for StrangerLog {
+    fn default() -> Self {
+        Self(Seldom::new(STRANGER_LOG_INTERVAL))
+    }
+}
+
+impl StrangerLog {
+    /// Tells that a session is used by who does not look like the one that it is bound to (SL14).
+    pub(super) fn report(&self, policy: &PolicyOptions, session: &Session, changed: &'static str) {
+        let reference = reference(session);
+        if self.0.due((reference.clone(), changed), Instant::now()).is_some() {
+            tracing::warn!(target: "cloakroom::session", policy = policy.name, reference, changed, "the visitor of a session has changed");
+        }
+    }
+}
+
 /// What lies behind an error, as the rest of its sentence.
 fn causes(error: &SessionError) -> String {
     let mut text = String::new();

@@ -39,8 +39,9 @@ mod site_data;
 mod status;
 mod visitor;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::cookie::header::{Rest, split};
+use crate::manager::{Looks, Session};
 use crate::wire::{Allowance, proof};
 use admission::Survey;
 use answer::Teller;
@@ -49,10 +50,10 @@ use async_trait::async_trait;
 use backend_cookies::Counter;
 use bytes::Bytes;
 use caching::Personal;
-use context::{Context, Exchange, InFlight, Portion, Snapshot};
+use context::{Context, Exchange, InFlight, Policy, Portion, Snapshot};
 use forwarding::Client;
-use http::header::{COOKIE, EXPECT, HOST, SET_COOKIE, TRANSFER_ENCODING};
-use http::{HeaderMap, Version};
+use http::header::{COOKIE, EXPECT, HOST, SET_COOKIE, TRANSFER_ENCODING, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Version};
 use options::{AliasHeaders, Goal, OnMissing, RouteOptions};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -85,6 +86,7 @@ pub struct Proxy {
     outages: access::OutageLog,
     csrf_log: access::CsrfLog,
     withheld: access::CookieLog,
+    strangers: access::StrangerLog,
     /// Counts the connections that serve one request only.
     kept_apart: AtomicU64,
 }
@@ -101,6 +103,7 @@ impl Proxy {
             outages: access::OutageLog::default(),
             csrf_log: access::CsrfLog::default(),
             withheld: access::CookieLog::default(),
+            strangers: access::StrangerLog::default(),
             kept_apart: AtomicU64::new(1),
         }
     }
@@ -155,7 +158,12 @@ impl Proxy {
         for (index, used) in route.sessions.iter().enumerate() {
             let policy = &snapshot.policies[used.policy];
             let session = visitor.session(policy, used.policy, route.require == Some(index)).await;
-            exchange.sessions.push(session.map_err(|failure| ctx.fail(failure))?);
+            let mut session = session.map_err(|failure| ctx.fail(failure))?;
+            if policy.manager.options().bond.is_some() {
+                let known = self.recognize(policy, &mut session, downstream, ctx, now).await;
+                known.map_err(|failure| ctx.fail(failure))?;
+            }
+            exchange.sessions.push(session);
             let nonce = policy.voice.needs_nonce().then(proof::nonce).transpose();
             let nonce = nonce.or_err(ErrorType::InternalError, "numbering a request")?;
             exchange.portions.push(Portion { end: 0, nonce });
@@ -188,6 +196,9 @@ impl Proxy {
         if let Some(nonce) = &portion.nonce {
             teller.policy.voice.number(inject, allowance, nonce);
         }
+        if session.snapshot().is_some() {
+            teller.policy.voice.warn(inject, allowance, session.changed());
+        }
         let (start, before) = (inject.len(), *allowance);
         let mut tells = teller.tell(session, inject, allowance);
         if !tells.flashes.is_empty() && messages::may_be_consumed(teller, request) {
@@ -199,6 +210,32 @@ impl Proxy {
         }
         told.push(tells);
         portion.end = inject.len();
+    }
+
+    /// Holds the visitor against what his session is bound to (SL14).
+    async fn recognize(
+        &self,
+        policy: &Policy,
+        session: &mut Session,
+        downstream: &Downstream,
+        ctx: &Context,
+        now: Timestamp,
+    ) -> std::result::Result<(), Failure> {
+        let (client, headers) = (Self::client(downstream, ctx), &downstream.req_header().headers);
+        let trusted = &ctx.snapshot.options.trusted_proxies;
+        let looks = Looks {
+            is_secure: client.is_secure,
+            user_agent: headers.get(USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes),
+            address: client.address.map(|peer| forwarding::visitor(peer, headers, trusted)),
+        };
+        policy.manager.recognize(session, looks, now).await.map_err(|error| {
+            self.outages.report(policy.manager.options(), &error);
+            Failure::SessionUnknown
+        })?;
+        if let Some(changed) = session.changed().words().filter(|_| session.snapshot().is_some()) {
+            self.strangers.report(policy.manager.options(), session, changed);
+        }
+        Ok(())
     }
 
     /// Gives a request a connection that no other one uses: its key in the pool is never asked for again.

@@ -3,6 +3,7 @@
 //! A sequence of u8 tag, u32 length and the bytes, tags in ascending order and each at most once. A tag that this release
 //! does not know makes the record unreadable: whoever dropped it in silence would undo what a newer release has written.
 
+use super::imprint::Imprint;
 use super::parts::{Reader, Writer};
 use super::record::Record;
 use super::view::Unreadable;
@@ -13,6 +14,7 @@ const HELD: u8 = 1;
 const SEEN: u8 = 2;
 const KEPT: u8 = 3;
 const LENT: u8 = 4;
+const IMPRINT: u8 = 16;
 
 /// The tagged parts where they lie.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,11 +27,13 @@ pub(super) struct Extras<'a> {
     pub(super) kept_until: Option<Timestamp>,
     /// Who holds which messages; [`lease::decode`] reads it.
     pub(super) leases: Option<&'a [u8]>,
+    /// [`Record::imprint`].
+    pub(super) imprint: Option<Imprint>,
 }
 
 /// Whether a record has any tagged part but held cookies, which have a form of their own when they are alone.
 pub(super) fn has_more_than_held(record: &Record) -> bool {
-    record.seen_at.is_some() || record.kept_until.is_some() || !record.leases.is_empty()
+    record.seen_at.is_some() || record.kept_until.is_some() || !record.leases.is_empty() || !record.imprint.is_empty()
 }
 
 /// Writes the tagged parts, with the length of all of them in front.
@@ -53,6 +57,9 @@ pub(super) fn encode(record: &Record, out: &mut Writer) {
     if !record.leases.is_empty() {
         part(LENT, &|out| out.0.extend(lease::bytes(&record.leases)));
     }
+    if !record.imprint.is_empty() {
+        part(IMPRINT, &|out| out.0.extend(record.imprint.encode()));
+    }
     out.bytes32(&own.0);
 }
 
@@ -72,6 +79,7 @@ impl<'a> Extras<'a> {
                 SEEN => extras.seen_at = Some(moment(part)?),
                 KEPT => extras.kept_until = Some(moment(part)?),
                 LENT => extras.leases = Some(part),
+                IMPRINT => extras.imprint = Some(Imprint::decode(part)?),
                 _ => return Err(Unreadable),
             }
         }

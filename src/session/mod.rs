@@ -8,6 +8,7 @@ mod expiry;
 mod extras;
 mod held;
 mod id;
+mod imprint;
 mod lease;
 mod name;
 mod parts;
@@ -25,6 +26,7 @@ pub use batch::{
 pub use expiry::{Age, BrowserLife, Clocks, Expiry};
 pub use held::{CrossSite, Held};
 pub use id::{ID_LEN, Lineage, NoRandomness, OwnerKey, PolicyTag, SessionId, StoreKey, random};
+pub use imprint::{Changed, Digest, Imprint, Trait};
 pub use lease::{Handed, LEASE, Lease};
 pub use name::{Flash, MAX_NAME_LEN, Name, Owner, Value};
 pub use plan::{Chance, Draft, Farewell, Plan, Reading, Rules, Shown, Situation, Step, plan};

@@ -5,6 +5,7 @@ use super::batch::{Batch, Changes, Keys, Picked, Refusal, Refused, Scope};
 use super::expiry::Expiry;
 use super::held;
 use super::id::Lineage;
+use super::imprint::Imprint;
 use super::name::{Flash, Owner};
 use super::record::{Mark, Record};
 use super::view::encode;
@@ -27,6 +28,8 @@ pub struct Rules<'a> {
     pub notes_use: bool,
     /// Whether backends print a token of the session into pages, which then outlives the messages on them.
     pub hands_out_tokens: bool,
+    /// What the visitor looks like, where the policy binds its sessions.
+    pub imprint: Imprint,
 }
 
 /// When the messages that a request was shown count as read (`[sessions.x.flash] consume`).
@@ -215,6 +218,9 @@ fn change(
         record.mark = chance.mark;
         record.take_back(situation.lent, now);
         note_use(&mut record, rules, extend, now);
+        // Bound anew with a new id; what is bound to nothing is bound with any write.
+        let is_bound_anew = batch.login.is_some() || batch.regenerate;
+        record.imprint = if is_bound_anew { rules.imprint } else { record.imprint.or(rules.imprint) };
         let active = match situation.current {
             None => rules.expiry.first_deadline(&record, now),
             Some(_) => rules.expiry.deadline(&record, now),
@@ -398,6 +404,7 @@ mod tests {
             touch: true,
             notes_use: false,
             hands_out_tokens: false,
+            imprint: Imprint::default(),
         };
         let current = current.map(|record| (record, NOW.after(EXPIRY.idle)));
         let situation = Situation { current, had_session: had, shown, lent: Some(LENT), remember: None };
@@ -543,6 +550,7 @@ mod tests {
             touch: true,
             notes_use: false,
             hands_out_tokens: true,
+            imprint: Imprint::default(),
         };
         let shown = Shown { flashes: 1, reading: Reading::All, refusal: false };
         let current = Some((&greeted, NOW.after(EXPIRY.idle)));
@@ -615,6 +623,7 @@ mod tests {
             touch: true,
             notes_use: false,
             hands_out_tokens: false,
+            imprint: Imprint::default(),
         };
         let later = NOW.after(50 * MINUTE);
         let current = Some((&ada, later.after(MINUTE)));

@@ -4,6 +4,7 @@ use super::batch::Refusal;
 use super::expiry::Age;
 use super::held::Held;
 use super::id::Lineage;
+use super::imprint::Imprint;
 use super::lease::Lease;
 use super::name::{Flash, Name, Owner, Value};
 use crate::clock::Timestamp;
@@ -42,6 +43,8 @@ pub struct Record {
     pub seen_at: Option<Timestamp>,
     /// When the browser drops the cookie that it has, where the cookie has a life of its own (`cookie.max_age`).
     pub kept_until: Option<Timestamp>,
+    /// What the session is bound to, where its policy binds sessions.
+    pub imprint: Imprint,
     /// Why the previous batch was refused, until the backend has been told.
     pub refusal: Option<Refusal>,
     /// The data.
@@ -88,6 +91,7 @@ impl Record {
             owner: None,
             seen_at: None,
             kept_until: None,
+            imprint: Imprint::NONE,
             refusal: None,
             values: BTreeMap::new(),
             held: Vec::new(),

@@ -17,6 +17,7 @@ use super::expiry::Age;
 use super::extras::{self, Extras};
 use super::held::{self, Held};
 use super::id::{ID_LEN, Lineage, SessionId};
+use super::imprint::Imprint;
 use super::lease::{self, Handed, Lease};
 use super::name::{Flash, Name, Owner, Value};
 use super::parts::{Reader, Writer};
@@ -344,6 +345,12 @@ impl<'a> View<'a> {
         self.extras.kept_until
     }
 
+    /// What the session is bound to, where its policy binds sessions.
+    #[must_use]
+    pub const fn imprint(&self) -> Option<Imprint> {
+        self.extras.imprint
+    }
+
     /// The cookies of the backend that the session holds, in the order of their creation.
     ///
     /// # Errors
@@ -427,6 +434,7 @@ impl<'a> View<'a> {
             owner: self.owner.map(|owner| Owner::parse(owner).ok_or(Unreadable)).transpose()?,
             seen_at: self.seen_at(),
             kept_until: self.kept_until(),
+            imprint: self.imprint().unwrap_or_default(),
             refusal: self.refusal,
             values: values.collect::<Result<_, Unreadable>>()?,
             flashes: flashes.collect::<Result<_, Unreadable>>()?,

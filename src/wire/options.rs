@@ -176,6 +176,8 @@ pub struct HeaderOptions {
     pub clocks: bool,
     /// Send `Csrf`.
     pub csrf: bool,
+    /// Send `Changed` when it must be said.
+    pub changes: bool,
     /// Send `Nonce` and `Proof`, made with this key.
     pub proof_key: Option<Secret<String>>,
     /// Send `Nonce`, and obey an answer only with the same `Nonce`.
@@ -197,6 +199,7 @@ impl HeaderOptions {
             capture: Vec::new(),
             clocks: false,
             csrf: false,
+            changes: false,
             proof_key: None,
             nonce: false,
             priority: Vec::new(),

@@ -6,7 +6,7 @@ use super::options::{Dialect, HeaderOptions};
 use super::proof::{NONCE_LEN, PROOF_LEN, ProofKey, Proven};
 use super::speech::Speech;
 use crate::clock::Timestamp;
-use crate::session::{Handed, Keys, State, Unreadable, View};
+use crate::session::{Changed, Handed, Keys, State, Unreadable, View};
 use bytes::Bytes;
 use http::HeaderValue;
 use smallvec::SmallVec;
@@ -67,6 +67,7 @@ pub struct Voice {
     pub(super) created: Bytes,
     pub(super) accessed: Bytes,
     pub(super) csrf: Bytes,
+    changed: Bytes,
     nonce: Bytes,
     proof: Bytes,
     proof_key: Option<ProofKey>,
@@ -95,6 +96,7 @@ impl Voice {
             created: name("Created"),
             accessed: name("Accessed"),
             csrf: name("Csrf"),
+            changed: name("Changed"),
             nonce: name("Nonce"),
             proof: name("Proof"),
             proof_key: options.proof_key.as_ref().map(ProofKey::new),
@@ -113,6 +115,7 @@ impl Voice {
     pub fn owed(&self) -> Owed {
         let lines = [
             (self.options.csrf, &self.csrf, CSRF_LEN),
+            (self.options.changes, &self.changed, Changed::MAX_LEN),
             (self.needs_nonce(), &self.nonce, NONCE_LEN),
             (self.proof_key.is_some(), &self.proof, PROOF_LEN),
         ];
@@ -121,6 +124,15 @@ impl Voice {
             fields: owed.fields + 1,
             bytes: owed.bytes + name.len() + value + LINE_COST,
         })
+    }
+
+    /// Writes what has changed about the visitor since his session was bound to him, before anything else is written of
+    /// the session.
+    pub fn warn(&self, fields: &mut Fields, allowance: &mut Allowance, changed: Changed) {
+        if let Some(words) = changed.words() {
+            allowance.spend(self.changed.len(), words.len());
+            fields.push(Field { name: self.changed.clone(), value: HeaderValue::from_static(words) });
+        }
     }
 
     /// Whether each request has a nonce of its own.

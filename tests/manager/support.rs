@@ -196,6 +196,7 @@ fn options() -> PolicyOptions {
         consume: Consume::Always,
         clear_site_data: Vec::new(),
         consent: None,
+        bond: None,
         cookie: CookiePolicy::new(cookie).unwrap(),
     }
 }

@@ -5,7 +5,7 @@ use super::super::moment::Moment;
 use super::super::unit::{MaxAge, Period, Size};
 use super::super::word::{Choice, Echo, Encoding, Secure};
 use crate::cookie::SameSite;
-use crate::manager::{Consume, OnRefused, SiteData, WhenFull};
+use crate::manager::{Consume, OnChange, OnRefused, SiteData, WhenFull};
 use crate::wire::{Dialect, Forward};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -57,12 +57,30 @@ pub struct Session {
     pub clear_site_data: Vec<At<Choice<SiteData>>>,
     /// Obey commands on answers of status 500 and above.
     pub apply_on_error_status: Given<bool>,
+    /// What sessions are bound to.
+    pub binding: Section<Binding>,
     /// The cookie.
     pub cookie: Section<Cookie>,
     /// The headers.
     pub headers: Section<Headers>,
     /// Flash messages.
     pub flash: Section<Flash>,
+}
+
+/// What the sessions of a policy are bound to: when it changes the backend is told (`flag`), or they `end`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Binding {
+    /// Whether the visitor comes over TLS.
+    pub scheme: Given<Choice<OnChange>>,
+    /// The visitor's `User-Agent`, without digits and dots.
+    pub user_agent: Given<Choice<OnChange>>,
+    /// The visitor's network.
+    pub address: Given<Choice<OnChange>>,
+    /// How many leading bits of an IPv4 address are the network.
+    pub ipv4_prefix: Given<u8>,
+    /// How many leading bits of an IPv6 address are the network.
+    pub ipv6_prefix: Given<u8>,
 }
 
 /// The cookie of a session policy.

@@ -84,6 +84,7 @@ pub(super) fn headers(written: &Headers, to: &mut Resolver<'_>) -> Option<Header
         capture,
         clocks: written.clocks.or(false),
         csrf: written.csrf.or(false),
+        changes: false, // as the policy's `binding` says
         proof_key: key::proof(&written.proof_key, to),
         nonce: written.nonce.value() == Echo::Required,
         priority,

@@ -8,11 +8,12 @@ use super::super::problem::Problem;
 use super::super::unit::{Period, Size};
 use super::super::word::Word as _;
 use super::store::Stores;
-use super::{Resolver, cookie, headers, keep};
+use super::{Resolver, bond, cookie, headers, keep};
 use crate::clock::Timestamp;
 use crate::cookie::{CookieOptions, CookiePolicy};
 use crate::manager::{Keep, OwnerCap, PolicyOptions, SiteData};
 use crate::session::{BrowserLife, Expiry, Limits};
+use crate::wire::HeaderOptions;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -54,7 +55,9 @@ fn one(
     let choices = cookie.as_ref().map(|cookie| cookie::choices(session, cookie, to));
     let browser = matches!(keep, Some(Keep::Browser(_)));
     let limits = limits(name, session, cookie.as_ref().filter(|_| browser).map(CookiePolicy::options), to);
-    let headers = headers::headers(&session.headers, to);
+    let bond = bond::bond(session, to);
+    let headers =
+        headers::headers(&session.headers, to).map(|headers| HeaderOptions { changes: bond.is_some(), ..headers });
     let options = PolicyOptions {
         name: name.value.clone(),
         keep: keep?,
@@ -72,6 +75,7 @@ fn one(
         consume: session.flash.consume.value(),
         clear_site_data: clear_site_data(session, cookie.as_ref(), to),
         consent,
+        bond,
         cookie: cookie?,
     };
     Some(Policy { options, headers: headers?, revocation })
