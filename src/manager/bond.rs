@@ -3,7 +3,6 @@
 //! The imprint is taken when a session begins, and anew with `X-Session-Login` and `X-Session-Regenerate`. A session from
 //! before the setting gets one with its next write.
 
-use super::desk::Desk;
 use super::{Custody, Origin, Session, SessionError, SessionManager};
 use crate::clock::Timestamp;
 use crate::codec::{imprint, is_imprint};
@@ -136,9 +135,9 @@ impl SessionManager {
     fn compare(&self, session: &Session, bond: Bond, looks: Looks<'_>) -> Changed {
         let mut changed = Changed::default();
         let view = session.snapshot.as_ref().and_then(|snapshot| View::parse(&snapshot.bytes).ok());
-        let Some(bound) = view.and_then(|view| view.imprint()) else { return changed };
+        let Some(known) = view.and_then(|view| view.imprint()) else { return changed };
         for which in Trait::ALL {
-            if let (Some(digest), Some(text)) = (bound.of(which), bond.text(which, looks))
+            if let (Some(digest), Some(text)) = (known.of(which), bond.text(which, looks))
                 && !is_imprint(&self.ring, &self.binding, which, &text, digest)
             {
                 changed.add(which);
@@ -155,7 +154,7 @@ impl SessionManager {
         let view = View::parse(&snapshot.bytes).ok();
         match (&self.custody, &session.origin) {
             (Custody::Server { store, at_rest }, Origin::Stored { id, version, .. }) => {
-                let desk = Desk { store: &**store, at_rest: *at_rest, policy: &self.options.name, now };
+                let desk = self.desk(&**store, *at_rest, now);
                 if !desk.end(id, *version).await? {
                     return Ok(false);
                 }

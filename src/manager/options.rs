@@ -109,6 +109,7 @@ pub enum SiteData {
 
 /// Everything about one session policy but its headers.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct PolicyOptions {
     /// The name in the file.
     pub name: String,

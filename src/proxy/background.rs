@@ -43,7 +43,7 @@ impl Cause {
     /// Whether a request with this cause is a use of the session.
     #[must_use]
     pub const fn is_use(self, background: Background) -> bool {
-        !self.is_ahead && !(self.is_scripted && matches!(background, Background::Ignore))
+        !(self.is_ahead || self.is_scripted && matches!(background, Background::Ignore))
     }
 }
 

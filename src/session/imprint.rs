@@ -136,7 +136,9 @@ mod tests {
         for bits in 0..8_u8 {
             let mut changed = Changed::default();
             let named: Vec<_> = Trait::ALL.into_iter().filter(|which| bits & which.bit() != 0).collect();
-            named.iter().for_each(|which| changed.add(*which));
+            for which in &named {
+                changed.add(*which);
+            }
             let words = changed.words().unwrap_or_default();
             assert!(words.len() <= Changed::MAX_LEN);
             assert_eq!(words.split(", ").filter(|word| !word.is_empty()).count(), named.len(), "{words}");

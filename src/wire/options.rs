@@ -159,6 +159,7 @@ pub struct Capture {
 
 /// Everything about the headers of one session policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct HeaderOptions {
     /// What the names begin with.
     pub prefix: Prefix,
