@@ -9,7 +9,7 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::codec::AtRest;
-use crate::session::{Batch, Handed, Refused, SessionId, Snapshot, State, Stored};
+use crate::session::{Batch, Refused, SessionId, Snapshot, State, Stored};
 use crate::store::{Store, StoreError};
 
 /// How far a route goes on while a store cannot answer (LG5).

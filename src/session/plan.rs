@@ -504,7 +504,7 @@ mod tests {
         let greeted = Record { values: BTreeMap::default(), ..guest.clone() };
         let told = Record { flashes: vec![], refusal: Some(Refusal::Type), ..greeted.clone() };
         let empty = Record { refusal: None, ..told.clone() };
-        let read = Shown { flashes: 1, reading: Reading::All, refusal: true };
+        let read = Shown { flashes: &[1], reading: Reading::All, refusal: true };
         let clear = |batch: Batch| Batch { changes: Changes { clear: true, ..batch.changes.clone() }, ..batch };
         let cleared = || clear(Batch::default());
         let none = Batch::default;
@@ -523,7 +523,7 @@ mod tests {
             (&guest, read, Batch { expire: Some(ExpireWish { idle: Some(MINUTE), ..ExpireWish::default() }), ..cleared() }, "lapse"),
             (&ada, read, cleared(), "replace [|0]"),                          // an owner's session stays
             (&greeted, read, none(), "lapse"),
-            (&greeted, read, Batch { flash_keep: Some(Levels::All), ..none() }, "nothing"),
+            (&greeted, read, Batch { flash_keep: Some(Picked::All), ..none() }, "nothing"),
             (&greeted, Shown::NOTHING, none(), "nothing"),
             (&told, Shown::NOTHING, none(), "nothing"),                         // the backend has not been told yet
             (&told, read, none(), "lapse"),
@@ -552,9 +552,9 @@ mod tests {
             hands_out_tokens: true,
             imprint: Imprint::default(),
         };
-        let shown = Shown { flashes: 1, reading: Reading::All, refusal: false };
+        let shown = Shown { flashes: &[1], reading: Reading::All, refusal: false };
         let current = Some((&greeted, NOW.after(EXPIRY.idle)));
-        let situation = Situation { current, had_session: true, shown, remember: None };
+        let situation = Situation { current, had_session: true, shown, lent: None, remember: None };
         let step = |batch: &Batch| plan(&situation, batch, &rules, CHANCE, NOW).unwrap().step;
         assert!(matches!(step(&Batch::default()), Step::Replace(draft) if draft.record.flashes.is_empty()));
         let cleared = Batch { changes: Changes { clear: true, ..Changes::default() }, ..Batch::default() };

@@ -14,7 +14,7 @@ fn clear() -> Batch {
 }
 
 /// A request that showed the first message and a page that puts it before a person.
-const READ: Shown = Shown { flashes: 1, reading: Reading::All, refusal: false };
+const READ: Shown<'static> = Shown { flashes: &[1], reading: Reading::All, refusal: false };
 
 pub async fn a_session_that_is_emptied_ends_and_its_cookie_goes(house: House) {
     // L10
@@ -85,7 +85,7 @@ pub async fn a_refusal_is_told_before_an_empty_session_ends(house: House) {
     let committed = house.commit(&browser.resolve(&house).await, unreadable, READ).await.unwrap();
     browser.keep(&committed);
     assert_eq!(browser.look(&house).await, "live ");
-    let told = Shown { flashes: 0, refusal: true, ..READ };
+    let told = Shown { flashes: &[], refusal: true, ..READ };
     let committed = house.commit(&browser.resolve(&house).await, Ok(None), told).await.unwrap();
     assert_eq!(browser.keep(&committed), "-session");
 }
