@@ -23,6 +23,8 @@
 //! * *tether*: what ties an exchange that lasts to its sessions, so that it ends when one of them does.
 //! * *lease*: the hold of one request on messages for the next page, which no other request is shown meanwhile.
 //! * *held*: of a cookie of the backend that the session keeps in the browser's place, by a rule of the route.
+//! * *history*: the last changes of a session, or of an owner's sessions, without their values: when, by which route, which
+//!   verbs and keys. Each is a *happening*. It outlives the session; *standing*: how the session stood at last.
 //! * *key ring*: the operator's keys; the first seals, all open.
 //! * *budget*: how much of a session one request may carry; a property of the backend's *profile*.
 //! * *snapshot*: the configuration as one request sees it.

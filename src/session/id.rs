@@ -149,6 +149,18 @@ impl OwnerKey {
     pub fn ended_key(&self) -> StoreKey {
         StoreKey::labelled(b"cloakroom ended owner key 1", b"", &self.0)
     }
+
+    /// Where it is kept who logged in as this owner, and who ended sessions of his.
+    #[must_use]
+    pub fn history_key(&self) -> StoreKey {
+        StoreKey::labelled(b"cloakroom owner history key 1", b"", &self.0)
+    }
+
+    /// Under which owner the index lists the histories of this owner's sessions: they are none of his sessions.
+    #[must_use]
+    pub fn of_histories(&self) -> Self {
+        Self(StoreKey::labelled(b"cloakroom history owner key 1", b"", &self.0).0)
+    }
 }
 
 impl fmt::Debug for OwnerKey {
@@ -203,6 +215,12 @@ impl Lineage {
     #[must_use]
     pub fn ended_key(&self, policy: &str) -> StoreKey {
         StoreKey::labelled(b"cloakroom ended lineage key 1", policy.as_bytes(), &self.0)
+    }
+
+    /// Where the history of this session lies.
+    #[must_use]
+    pub fn history_key(&self, policy: &str) -> StoreKey {
+        StoreKey::labelled(b"cloakroom history key 1", policy.as_bytes(), &self.0)
     }
 }
 
@@ -276,8 +294,17 @@ mod tests {
     fn what_is_kept_about_an_owner_or_a_lineage_lies_under_keys_of_its_own() {
         let (owner, lineage) = (OwnerKey::new("main", "ada"), Lineage::from_bytes([7; 12]));
         let revocations = StoreKey::of_revocations("main");
-        let ended = [owner.ended_key(), lineage.ended_key("main"), lineage.ended_key("other")];
-        let keys = [owner.roster_key(), ended[0], ended[1], ended[2], revocations];
+        let keys = [
+            owner.roster_key(),
+            owner.ended_key(),
+            lineage.ended_key("main"),
+            lineage.ended_key("other"),
+            lineage.history_key("main"),
+            owner.history_key(),
+            StoreKey::from_bytes(*owner.of_histories().as_bytes()),
+            StoreKey::from_bytes(*owner.as_bytes()),
+            revocations,
+        ];
         let distinct: std::collections::BTreeSet<StoreKey> = keys.into();
         assert_eq!(distinct.len(), keys.len());
         // They outlive a release: these values may never change.
@@ -286,6 +313,9 @@ mod tests {
         assert_eq!(keys[1], digest(&[b"cloakroom ended owner key 1", &[0; 8], owner.as_bytes()]));
         assert_eq!(keys[2], digest(&[b"cloakroom ended lineage key 1", &4_u64.to_be_bytes(), b"main", &[7; 12]]));
         assert_eq!(revocations, digest(&[b"cloakroom revocations key 1", &4_u64.to_be_bytes(), b"main"]));
+        assert_eq!(keys[4], digest(&[b"cloakroom history key 1", &4_u64.to_be_bytes(), b"main", &[7; 12]]));
+        assert_eq!(keys[5], digest(&[b"cloakroom owner history key 1", &[0; 8], owner.as_bytes()]));
+        assert_eq!(keys[6], digest(&[b"cloakroom history owner key 1", &[0; 8], owner.as_bytes()]));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod batch;
 mod expiry;
 mod extras;
 mod held;
+mod history;
 mod id;
 mod imprint;
 mod lease;
@@ -25,6 +26,7 @@ pub use batch::{
 };
 pub use expiry::{Age, BrowserLife, Clocks, Expiry};
 pub use held::{CrossSite, Held};
+pub use history::{Asked, Ended, Happening, History, Notes, Passage, RouteName, Standing, What};
 pub use id::{ID_LEN, Lineage, NoRandomness, OwnerKey, PolicyTag, SessionId, StoreKey, random};
 pub use imprint::{Changed, Digest, Imprint, Trait};
 pub use lease::{Handed, LEASE, Lease};

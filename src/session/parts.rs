@@ -21,8 +21,12 @@ impl Writer {
         self.0.extend_from_slice(&n.to_be_bytes());
     }
     pub(super) fn name(&mut self, name: &Name) {
-        self.u8(u8::try_from(name.as_str().len()).unwrap_or(u8::MAX));
-        self.0.extend_from_slice(name.as_str().as_bytes());
+        self.text8(name.as_str());
+    }
+    /// A text of at most 255 bytes.
+    pub(super) fn text8(&mut self, text: &str) {
+        self.u8(u8::try_from(text.len()).unwrap_or(u8::MAX));
+        self.0.extend_from_slice(text.as_bytes());
     }
     pub(super) fn text16(&mut self, text: &str) {
         self.u16(text.len());
@@ -80,6 +84,9 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.take(length)?).map_err(|_| Unreadable)
     }
     pub(super) fn name(&mut self) -> Result<&'a str, Unreadable> {
+        self.text8()
+    }
+    pub(super) fn text8(&mut self) -> Result<&'a str, Unreadable> {
         let length = self.u8()?;
         self.text(length.into())
     }
