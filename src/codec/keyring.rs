@@ -41,6 +41,7 @@ pub struct Key {
     signature: HmacSha256,
     csrf: HmacSha256,
     imprint: HmacSha256,
+    history: HmacSha256,
 }
 
 impl Key {
@@ -59,6 +60,7 @@ impl Key {
             signature: purpose(b"cloakroom signature 1"),
             csrf: purpose(b"cloakroom csrf 1"),
             imprint: purpose(b"cloakroom imprint 1"),
+            history: purpose(b"cloakroom history 1"),
         }
     }
 
@@ -90,6 +92,10 @@ impl Key {
 
     pub(super) fn imprint(&self) -> HmacSha256 {
         self.imprint.clone()
+    }
+
+    pub(super) fn history(&self) -> HmacSha256 {
+        self.history.clone()
     }
 }
 

@@ -1,16 +1,19 @@
-//! Sealing: tickets for sessions in a store, records at rest, whole sessions in a cookie. Bytes and keys, no I/O.
+//! Sealing: tickets for sessions in a store, records at rest, histories, whole sessions in a cookie. Bytes and keys, no I/O.
 //!
 //! Every format begins with a version. The key ring seals with its first key and opens with all.
 
 mod at_rest;
 mod csrf;
+mod history;
 mod imprint;
 mod keyring;
+mod salted;
 mod ticket;
 mod token;
 
 pub use at_rest::{AtRest, Label};
 pub use csrf::{CSRF_LEN, csrf_token, is_csrf_token};
+pub use history::{open_history, seal_history};
 pub use imprint::{imprint, is_imprint};
 pub use keyring::{Binding, Freshness, Key, KeyRing, RingError};
 pub use ticket::{TICKET_LEN, open_ticket, seal_ticket};

@@ -7,22 +7,20 @@
 //! version, mode, key hint, cookie name and policy. A session cut into several cookies is one message.
 
 use super::NotOurs;
-use super::keyring::{Binding, Freshness, HINT_LEN, HmacSha256, Key, KeyRing, derive};
+use super::keyring::{Binding, Freshness, HINT_LEN, HmacSha256, Key, KeyRing};
+use super::salted::{SALT_LEN, TAG_LEN, cipher, nonce};
 use crate::clock::Timestamp;
 use crate::session::random;
 use base64::engine::general_purpose::NO_PAD;
 use base64::engine::{Engine as _, Simd};
 use bytes::Bytes;
 use hmac::Mac as _;
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::aead::Aad;
 use std::ops::Range;
 use std::sync::LazyLock;
-use zeroize::Zeroize as _;
 
 const VERSION: u8 = 2;
 const HEAD: usize = 2 + HINT_LEN;
-const SALT_LEN: usize = 24;
-const TAG_LEN: usize = 16;
 const SIGNATURE_LEN: usize = 32;
 
 /// How a session that the browser keeps is protected.
@@ -71,12 +69,11 @@ pub fn seal_token(
     token.extend_from_slice(&key.hint());
     match mode {
         TokenMode::Sealed => {
-            // From the system each time: a machine restored from a snapshot must not repeat a salt, and with it a key.
             let salt: [u8; SALT_LEN] = random().ok()?;
             let aad = Aad::from([&token, binding.as_bytes()].concat());
             token.extend_from_slice(&salt);
             body(&mut token, record, deadline);
-            let cipher = cipher(key, &salt)?;
+            let cipher = cipher(&key.token(), &salt)?;
             let tag = cipher.seal_in_place_separate_tag(nonce(), aad, &mut token[HEAD + SALT_LEN..]);
             token.extend_from_slice(tag.ok()?.as_ref());
         }
@@ -124,7 +121,7 @@ fn unseal(key: &Key, binding: &Binding, token: &mut [u8]) -> Option<Range<usize>
     let (head, rest) = token.split_first_chunk_mut::<HEAD>()?;
     let (salt, sealed) = rest.split_first_chunk_mut::<SALT_LEN>()?;
     let aad = Aad::from([&head[..], binding.as_bytes()].concat());
-    let length = cipher(key, salt)?.open_in_place(nonce(), aad, sealed).ok()?.len();
+    let length = cipher(&key.token(), salt)?.open_in_place(nonce(), aad, sealed).ok()?.len();
     Some(HEAD + SALT_LEN..HEAD + SALT_LEN + length)
 }
 
@@ -140,19 +137,6 @@ fn signature(key: &Key, binding: &Binding, signed: &[u8]) -> HmacSha256 {
     mac.update(binding.as_bytes());
     mac.update(signed);
     mac
-}
-
-/// The cipher of one token; `None` never happens, since the derived key has the right length.
-fn cipher(key: &Key, salt: &[u8; SALT_LEN]) -> Option<LessSafeKey> {
-    let mut derived = derive(&key.token(), salt);
-    let cipher = UnboundKey::new(&AES_256_GCM, &derived).ok().map(LessSafeKey::new);
-    derived.zeroize();
-    cipher
-}
-
-/// One key seals one token, so its nonce need not vary.
-fn nonce() -> Nonce {
-    Nonce::assume_unique_for_key([0; NONCE_LEN])
 }
 
 const _: () = assert!(TAG_LEN <= SIGNATURE_LEN);
