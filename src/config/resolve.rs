@@ -10,6 +10,7 @@ mod cookie_rules;
 mod fallback;
 mod goal;
 mod headers;
+mod history;
 mod keep;
 mod key;
 mod listener;

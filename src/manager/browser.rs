@@ -8,7 +8,7 @@ use super::{CommitError, Committed, Event, Origin, Session, SessionManager, Task
 use crate::clock::Timestamp;
 use crate::codec::{OpenedToken, TokenMode, seal_token};
 use crate::cookie::Attributes;
-use crate::session::{Head, Plan, Record, Refusal, Refused, Scope, Situation, Snapshot, Step, View, plan};
+use crate::session::{Ended, Head, Plan, Record, Refusal, Refused, Scope, Situation, Snapshot, Step, View, plan};
 use crate::store::{Store, StoreError};
 use bytes::Bytes;
 
@@ -52,9 +52,15 @@ impl SessionManager {
             plan = self.plan_for_browser(None, task)?;
         }
         let plan = self.consented(plan, task);
+        let was = record.as_ref().zip(task.session.snapshot.as_ref().map(|snapshot| snapshot.deadline));
+        let passage = self.passage(&plan.step, was, None).map(|mut passage| {
+            // Nobody counts what browsers keep.
+            passage.ended = plan.owners.map(|_| Ended::uncounted());
+            passage
+        });
         let committed = self.tokens(mode, plan.step.clone(), record.as_ref(), task)?;
         self.note_ended(endings.as_ref(), &plan, record.as_ref(), task).await?;
-        Ok(committed)
+        Ok(Committed { passage, ..committed })
     }
 
     fn plan_for_browser(&self, record: Option<&Record>, task: Task<'_>) -> Result<Plan, CommitError> {

@@ -1,9 +1,10 @@
 //! The session manager, one for each `[sessions.<name>]`: the only place where cookie, codec, store and clocks meet.
 //!
 //! [`SessionManager::resolve`] turns the visitor's cookie into a session, [`SessionManager::commit`] applies what the
-//! backend asked for. Where sessions lie is decided once, by [`Custody`]: `server` keeps them in a store, `browser` in
-//! the visitor's cookie.
+//! backend asked for, [`SessionManager::remember`] notes what became of it. Where sessions lie is decided once, by
+//! [`Custody`]: `server` keeps them in a store, `browser` in the visitor's cookie.
 
+mod account;
 mod amend;
 mod bond;
 mod browser;
@@ -13,6 +14,7 @@ mod creations;
 mod csrf;
 mod degraded;
 mod desk;
+mod history;
 mod lending;
 mod newest;
 mod options;
@@ -26,11 +28,14 @@ mod server;
 mod trail;
 mod writers;
 
+pub use account::{Account, Fate, HistoryError, Row, RunOut, Subject, Told};
 pub use bond::{Bond, Looks, OnChange};
 pub use census::{CensusError, Glimpse};
 pub use creations::{Creations, Rate, Share};
 pub use degraded::OnOutage;
-pub use options::{Consent, Consume, Keep, OnRefused, OwnerCap, PolicyOptions, Protection, SiteData, WhenFull};
+pub use options::{
+    Consent, Consume, HistoryOptions, Keep, OnRefused, OwnerCap, PolicyOptions, Protection, SiteData, WhenFull,
+};
 pub use outcome::{CommitError, Committed, Event, Permit, SessionError};
 pub use presented::Presented;
 pub use revocations::{REVOCATIONS_EVERY, Revocations};

@@ -6,6 +6,7 @@ use crate::codec::TokenMode;
 use crate::cookie::{CookieName, CookiePolicy};
 use crate::session::{CookieChoices, Expiry, Limits, Name};
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 /// What happens to the page when a batch was refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,6 +88,15 @@ impl OwnerCap {
     }
 }
 
+/// How much is kept of what happened to sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryOptions {
+    /// The last so many changes of a session: at least one, and more than [`History::MAX`](crate::session::History::MAX) count as that.
+    pub most: usize,
+    /// For so long after the session's last use or its end.
+    pub keeps: Duration,
+}
+
 /// What shows that a visitor has consented to a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Consent {
@@ -122,6 +132,8 @@ pub struct PolicyOptions {
     pub not_before: Option<Timestamp>,
     /// How many sessions an owner may have at a time, in a store.
     pub max_sessions_per_owner: Option<OwnerCap>,
+    /// What is kept of what happened to its sessions; `None`: nothing.
+    pub history: Option<HistoryOptions>,
     /// What a session may grow to.
     pub limits: Limits,
     /// A route keeps cookies of its backend in these sessions, which are then never shown from a copy: a backend that gets

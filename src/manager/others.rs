@@ -25,15 +25,15 @@ enum Spared {
 }
 
 impl SessionManager {
-    /// Ends all sessions of an owner but `own`. Lists again until no other is found, so that none survives whose login
-    /// was under way.
+    /// Ends all sessions of an owner but `own`, and says which. Lists again until no other is found, so that none survives
+    /// whose login was under way.
     pub(super) async fn end_others(
         &self,
         desk: &Desk<'_>,
         owner: &OwnerKey,
         own: Option<SessionId>,
-    ) -> Result<(), SessionError> {
-        let Some(index) = desk.store.index() else { return Ok(()) };
+    ) -> Result<Vec<StoreKey>, SessionError> {
+        let Some(index) = desk.store.index() else { return Ok(Vec::new()) };
         let (mut own, mut ended): (_, Vec<StoreKey>) = (own, Vec::new());
         for _ in 0..MAX_ROUNDS {
             let mut others = twice_if_cut(|| index.keys_of(owner, desk.now)).await?;
@@ -42,7 +42,7 @@ impl SessionManager {
                 if let Some(seats) = &self.seats {
                     seats.vacate(desk, owner, &ended).await;
                 }
-                return Ok(());
+                return Ok(ended);
             }
             if let Some(id) = own.take() {
                 own = match self.hold(desk, owner, id).await? {

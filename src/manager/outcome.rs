@@ -2,7 +2,7 @@
 
 use super::creations::Share;
 use super::trail::Whereabouts;
-use crate::session::{Lineage, NoRandomness, Refusal, Refused, Rights};
+use crate::session::{Lineage, NoRandomness, Passage, Refusal, Refused, Rights};
 use crate::store::StoreError;
 
 /// What a route lets a request do with a session.
@@ -39,6 +39,8 @@ pub struct Committed {
     pub began: Option<Lineage>,
     /// The batch was refused, and the policy delivers the page all the same.
     pub refused: Option<Refused>,
+    /// What its history is told, where the policy keeps one.
+    pub passage: Option<Box<Passage>>,
     /// Why the session's activity, or that messages were read, could not be written down; the page is delivered.
     pub unwritten: Option<SessionError>,
 }

@@ -65,6 +65,13 @@ pub(super) struct Claim {
     evicted: Vec<StoreKey>,
 }
 
+impl Claim {
+    /// Who had to make room.
+    pub(super) fn evicted(&self) -> &[StoreKey] {
+        &self.evicted
+    }
+}
+
 /// What lies in the place of a roster.
 struct Sheet {
     /// The roster, when there is one that can be read.

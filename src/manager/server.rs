@@ -8,7 +8,8 @@ use super::trail::{Trail, Whereabouts};
 use super::{CommitError, Committed, Event, Origin, SessionError, SessionManager, Task, record_of};
 use crate::codec::AtRest;
 use crate::session::{
-    Draft, Farewell, Owner, OwnerKey, Plan, Record, Refusal, Refused, Scope, SessionId, Situation, Snapshot, Step, plan,
+    Draft, Ended, Farewell, Owner, OwnerKey, Plan, Record, Refusal, Refused, Scope, SessionId, Situation, Snapshot,
+    Step, StoreKey, plan,
 };
 use crate::store::{Store, StoreError, Version};
 
@@ -22,6 +23,13 @@ type Current = (SessionId, Version, Snapshot);
 struct Begun {
     id: SessionId,
     claim: Option<Claim>,
+}
+
+impl Begun {
+    /// Who had to make room for it.
+    fn evicted(&self) -> &[StoreKey] {
+        self.claim.as_ref().map_or(&[], Claim::evicted)
+    }
 }
 
 /// How an attempt to carry out a step ended.
@@ -136,9 +144,12 @@ impl SessionManager {
         }
         let owner = plan.whose(task.batch, before).map(|owner| self.owner_key(owner));
         let mut own = old.map(|(id, ..)| id.clone());
+        let was = before.zip(old.map(|(.., snapshot)| snapshot.deadline));
+        let passage = self.passage(&plan.step, was, own.as_ref().map(SessionId::store_key));
+        let mut ended = Vec::new();
         // Whoever ends all ends the others first: when that fails he is still logged in and can ask for it again.
         if let (Some(Scope::All), Some(owner)) = (plan.owners, &owner) {
-            self.end_others(&desk, owner, own.clone()).await?;
+            ended = self.end_others(&desk, owner, own.clone()).await?;
         }
 
         let unchanged = old.map(|(id, ..)| id).zip(before);
@@ -154,12 +165,14 @@ impl SessionManager {
         let committed = match (step, old) {
             (Step::Nothing, _) => done(self.cookies_as_before(unchanged, task), None),
             (Step::Create(draft), _) | (Step::Replace(draft) | Step::Move(draft, _), None) => {
-                let new = self.begin(&desk, &draft, None, task).await?.id;
+                let begun = self.begin(&desk, &draft, None, task).await?;
+                ended.extend(begun.evicted());
+                let new = begun.id;
                 own = Some(new.clone());
                 let cookies = self.cookies_of_new(&new, None, &draft, task);
-                let began = Some(draft.record.lineage);
+                let lineage = Some(draft.record.lineage);
                 let whereabouts = Whereabouts::At(Trail::of_ticket(new));
-                Committed { cookies, event: Some(Event::Created), began, whereabouts, ..Committed::default() }
+                Committed { cookies, event: Some(Event::Created), began: lineage, whereabouts, ..Committed::default() }
             }
             (Step::Touch(deadline, noted), Some((id, version, snapshot))) => {
                 let owner = before.and_then(|record| record.owner.as_ref()).map(|owner| self.owner_key(owner));
@@ -187,9 +200,11 @@ impl SessionManager {
                 done(self.cookies_after_change(id, before, &draft, task), Some(Event::Changed))
             }
             (Step::Move(draft, farewell), Some(old)) => {
-                let Some(new) = self.move_on(&desk, &draft, farewell, old, before, task).await? else {
+                let Some(begun) = self.move_on(&desk, &draft, farewell, old, before, task).await? else {
                     return Ok(Outcome::Again);
                 };
+                ended.extend(begun.evicted());
+                let new = begun.id;
                 own = Some(new.clone());
                 let cookies = self.cookies_of_new(&new, before, &draft, task);
                 Committed { whereabouts: Whereabouts::At(Trail::of_ticket(new)), ..done(cookies, Some(moved)) }
@@ -212,9 +227,16 @@ impl SessionManager {
             (Step::Touch(..) | Step::GiveBack(..) | Step::End(_) | Step::Lapse, None) => done(Vec::new(), None),
         };
         if let (Some(Scope::Others), Some(owner)) = (plan.owners, &owner) {
-            self.end_others(&desk, owner, own).await?;
+            ended.extend(self.end_others(&desk, owner, own.clone()).await?);
         }
-        Ok(Outcome::Done(committed))
+        let passage = passage.map(|mut passage| {
+            passage.ended = Some(Ended::of(&ended));
+            if let Some(after) = &mut passage.after {
+                after.place = own.as_ref().map(SessionId::store_key);
+            }
+            passage
+        });
+        Ok(Outcome::Done(Committed { passage, ..committed }))
     }
 
     /// Writes a record under a new id, on a seat of its owner's where there are only so many. `old` is the session that
@@ -274,7 +296,7 @@ impl SessionManager {
         (old, version, _): &Current,
         before: Option<&Record>,
         task: Task<'_>,
-    ) -> Result<Option<SessionId>, CommitError> {
+    ) -> Result<Option<Begun>, CommitError> {
         let begun = self.begin(desk, draft, Some(old).zip(before), task).await?;
         let retired = desk.retire(old, *version, &begun.id, farewell, self.options.expiry.regenerate_grace).await;
         if let (Err(_), Some(seats), Some(claim)) = (&retired, &self.seats, &begun.claim) {
@@ -287,7 +309,7 @@ impl SessionManager {
         if before.is_some_and(|before| before.owner != draft.record.owner) {
             self.vacate(desk, before, old).await;
         }
-        Ok(Some(begun.id))
+        Ok(Some(begun))
     }
 
     /// Frees the seat of a session that has ended.

@@ -157,6 +157,20 @@ impl OutageLog {
         }
     }
 
+    /// Tells that what happened to a session could not be noted in its history.
+    pub(super) fn report_forgotten(&self, policy: &PolicyOptions, error: &SessionError) {
+        if let Some((store, missed)) = self.due(policy, error, false) {
+            let cause = causes(error);
+            tracing::warn!(
+                target: "cloakroom::session",
+                policy = policy.name,
+                store,
+                missed,
+                "the history of a session lacks what happened: {error}{cause}"
+            );
+        }
+    }
+
     /// Where it happened, and how often since it was told last, when it is to be told again.
     fn due<'p>(
         &self,

@@ -249,7 +249,12 @@ pub(super) async fn commit(
         };
         let consents = consents(manager.options(), downstream.req_header());
         let permit = Permit { consents, share, ..Permit::of(&used.rights, exchange.is_use) };
+        let batch = heard.as_ref().ok().and_then(Option::as_ref).map(|heard| &heard.batch);
         let committed = manager.commit(&exchange.sessions[index], asked, permit, shown, now).await;
+        let remembered = manager.remember(&exchange.sessions[index], batch, &committed, &route.name, now).await;
+        if let Err(error) = remembered {
+            outages.report_forgotten(manager.options(), &error);
+        }
         let committed = committed.map_err(|error| withheld(manager.options(), route, &error, outages))?;
         exchange.sessions[index].settle();
         if let Some(error) = &committed.unwritten {

@@ -188,6 +188,7 @@ fn options() -> PolicyOptions {
         notes_use: false,
         hands_out_tokens: false,
         max_sessions_per_owner: None,
+        history: None,
         limits: Limits::default(),
         choices: CookieChoices::default(),
         on_refused: OnRefused::Error,

@@ -51,6 +51,10 @@ pub struct Session {
     /// What a login does that would be one too many: it is `reject`ed, or ends the `oldest` session of the owner, or the
     /// `least_recent`ly used one.
     pub when_full: Given<Choice<WhenFull>>,
+    /// The last so many changes of each session are kept, without values, for `cloakroom sessions history`; 0 keeps none.
+    pub history: Given<u32>,
+    /// For so long after the end of the session.
+    pub history_keeps: Given<Period>,
     /// Sessions that began before this moment have ended, as after a leak.
     pub not_before: Given<Moment>,
     /// What the browser forgets with a session that the backend ends: `cache`, `cookies`, `storage`.

@@ -8,7 +8,7 @@ use super::super::problem::Problem;
 use super::super::unit::{Period, Size};
 use super::super::word::Word as _;
 use super::store::Stores;
-use super::{Resolver, bond, cookie, headers, keep};
+use super::{Resolver, bond, cookie, headers, history, keep};
 use crate::clock::Timestamp;
 use crate::cookie::{CookieOptions, CookiePolicy};
 use crate::manager::{Keep, OwnerCap, PolicyOptions, SiteData};
@@ -48,6 +48,7 @@ fn one(
     let keep = keep::keep(name, session, stores, to);
     let revocation = keep::revocation(name, session, keep.as_ref(), stores, to);
     let max_sessions_per_owner = owner_cap(name, session, keep.as_ref(), to);
+    let history = history::history(name, session, keep.as_ref(), to);
     let not_before = not_before(&session.not_before, to).max(everywhere);
     let expiry = expiry(name, session, keep.as_ref(), to);
     let cookie = cookie::cookie(name, session, secure, to);
@@ -67,6 +68,7 @@ fn one(
         notes_use: session.headers.clocks.or(false),
         hands_out_tokens: session.headers.csrf.or(false),
         max_sessions_per_owner,
+        history,
         limits,
         choices: choices?,
         on_refused: session.on_refused.value(),

@@ -69,7 +69,7 @@ pub(super) fn size(happening: &Happening) -> usize {
 }
 
 fn flags(first: bool, second: bool) -> u8 {
-    u8::from(first) * FIRST | u8::from(second) * SECOND
+    (if first { FIRST } else { 0 }) | (if second { SECOND } else { 0 })
 }
 
 fn write_standing(standing: &Standing, out: &mut Writer) {
@@ -80,8 +80,10 @@ fn write_standing(standing: &Standing, out: &mut Writer) {
         out.u64(moment.as_millis());
     }
     out.u8(flags(owner.is_some(), place.is_some()));
-    owner.iter().for_each(|owner| out.text16(owner.as_str()));
-    place.iter().for_each(|place| out.0.extend_from_slice(place.as_bytes()));
+    if let Some(owner) = owner {
+        out.text16(owner.as_str());
+    }
+    out.0.extend(place.iter().flat_map(|place| *place.as_bytes()));
 }
 
 fn read_standing(input: &mut Reader<'_>) -> Result<Standing, Unreadable> {
@@ -110,11 +112,13 @@ fn write(happening: &Happening, out: &mut Writer) {
     out.text8(route.as_str());
     out.u32(asked.verbs);
     out.u8(u8::try_from(asked.keys.len()).unwrap_or(u8::MAX));
-    asked.keys.iter().for_each(|key| out.name(key));
+    for key in &asked.keys {
+        out.name(key);
+    }
     out.u16(asked.more_keys.into());
     out.u32(ended.count.unwrap_or(UNCOUNTED));
     out.u8(u8::try_from(ended.marks.len()).unwrap_or(u8::MAX));
-    ended.marks.iter().for_each(|mark| out.0.extend_from_slice(mark));
+    out.0.extend(ended.marks.iter().flatten());
 }
 
 fn read(input: &mut Reader<'_>) -> Result<Happening, Unreadable> {

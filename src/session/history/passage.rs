@@ -104,12 +104,10 @@ impl Passage {
         let Some(whose) = whose.cloned() else { return };
         let own = notes.sessions.iter_mut().filter_map(|(_, happening)| happening.as_mut());
         own.for_each(|happening| happening.ended = ended.clone());
-        match notes.owners.iter_mut().find(|(owner, _)| *owner == whose) {
-            Some((_, happening)) => happening.ended = ended,
-            None => {
-                let Some(author) = self.after.as_ref().or(before) else { return };
-                notes.owners.push((whose, Happening { ended, ..alone(author.lineage) }));
-            }
+        if let Some((_, happening)) = notes.owners.iter_mut().find(|(owner, _)| *owner == whose) {
+            happening.ended = ended;
+        } else if let Some(author) = self.after.as_ref().or(before) {
+            notes.owners.push((whose, Happening { ended, ..alone(author.lineage) }));
         }
     }
 }
