@@ -61,6 +61,9 @@ impl SessionManager {
         };
         let mut is_newest = current.is_none();
         let mut had_session = task.session.had_session();
+        let desk = self.desk(store, at_rest, task.now);
+        // Across attempts: what one has ended, no other will find.
+        let mut ended = Vec::new();
         for _ in 0..MAX_ATTEMPTS {
             let decided = self.decide(current.as_ref(), had_session, task);
             let is_proven = match &decided {
@@ -79,7 +82,7 @@ impl SessionManager {
             let (plan, before) = decided?;
             let plan = self.consented(plan, task);
             Self::within_budget(&plan, task)?;
-            match self.carry_out(store, at_rest, plan, before.as_ref(), current.as_ref(), task).await? {
+            match self.carry_out(&desk, plan, before.as_ref(), current.as_ref(), task, &mut ended).await? {
                 Outcome::Done(committed) => return Ok(committed),
                 Outcome::Again => {
                     (current, had_session) = self.reload(store, at_rest, task).await?;
@@ -127,18 +130,18 @@ impl SessionManager {
         Ok((plan.map_err(CommitError::Refused)?, record.map(|(record, _)| record)))
     }
 
+    /// `ended` gets the keys of other sessions that end by it.
     async fn carry_out(
         &self,
-        store: &dyn Store,
-        at_rest: AtRest,
+        desk: &Desk<'_>,
         plan: Plan,
         before: Option<&Record>,
         old: Option<&Current>,
         task: Task<'_>,
+        ended: &mut Vec<StoreKey>,
     ) -> Result<Outcome, CommitError> {
-        let desk = self.desk(store, at_rest, task.now);
         let done = |cookies, event| Committed { cookies, event, ..Committed::default() };
-        if plan.owners.is_some() && store.index().is_none() {
+        if plan.owners.is_some() && desk.store.index().is_none() {
             let detail = "Destroy: this store cannot find the other sessions of an owner";
             return Err(CommitError::Refused(Refused::new(Refusal::Rights, detail)));
         }
@@ -146,10 +149,9 @@ impl SessionManager {
         let mut own = old.map(|(id, ..)| id.clone());
         let was = before.zip(old.map(|(.., snapshot)| snapshot.deadline));
         let passage = self.passage(&plan.step, was, own.as_ref().map(SessionId::store_key));
-        let mut ended = Vec::new();
         // Whoever ends all ends the others first: when that fails he is still logged in and can ask for it again.
         if let (Some(Scope::All), Some(owner)) = (plan.owners, &owner) {
-            ended = self.end_others(&desk, owner, own.clone()).await?;
+            ended.extend(self.end_others(desk, owner, own.clone()).await?);
         }
 
         let unchanged = old.map(|(id, ..)| id).zip(before);
@@ -165,7 +167,7 @@ impl SessionManager {
         let committed = match (step, old) {
             (Step::Nothing, _) => done(self.cookies_as_before(unchanged, task), None),
             (Step::Create(draft), _) | (Step::Replace(draft) | Step::Move(draft, _), None) => {
-                let begun = self.begin(&desk, &draft, None, task).await?;
+                let begun = self.begin(desk, &draft, None, task).await?;
                 ended.extend(begun.evicted());
                 let new = begun.id;
                 own = Some(new.clone());
@@ -200,7 +202,7 @@ impl SessionManager {
                 done(self.cookies_after_change(id, before, &draft, task), Some(Event::Changed))
             }
             (Step::Move(draft, farewell), Some(old)) => {
-                let Some(begun) = self.move_on(&desk, &draft, farewell, old, before, task).await? else {
+                let Some(begun) = self.move_on(desk, &draft, farewell, old, before, task).await? else {
                     return Ok(Outcome::Again);
                 };
                 ended.extend(begun.evicted());
@@ -213,7 +215,7 @@ impl SessionManager {
                 if !desk.end(id, *version).await? {
                     return Ok(Outcome::Again);
                 }
-                self.vacate(&desk, before, id).await;
+                self.vacate(desk, before, id).await;
                 let cookies = self.removal_lines(task.session, before.map(attributes).unwrap_or_default());
                 Committed { whereabouts: Whereabouts::Ended, ..done(cookies, Some(Event::Destroyed)) }
             }
@@ -227,10 +229,10 @@ impl SessionManager {
             (Step::Touch(..) | Step::GiveBack(..) | Step::End(_) | Step::Lapse, None) => done(Vec::new(), None),
         };
         if let (Some(Scope::Others), Some(owner)) = (plan.owners, &owner) {
-            ended.extend(self.end_others(&desk, owner, own.clone()).await?);
+            ended.extend(self.end_others(desk, owner, own.clone()).await?);
         }
         let passage = passage.map(|mut passage| {
-            passage.ended = Some(Ended::of(&ended));
+            passage.ended = Some(Ended::of(ended));
             if let Some(after) = &mut passage.after {
                 after.place = own.as_ref().map(SessionId::store_key);
             }

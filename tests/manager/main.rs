@@ -6,6 +6,7 @@ mod ages;
 mod browser;
 mod copies;
 mod emptied;
+mod history;
 mod ids;
 mod lending;
 mod life;
@@ -80,6 +81,23 @@ in_a_store! {
     ages::with_every_answer_the_cookie_is_renewed_where_the_policy_says_so,
     ages::sessions_from_before_the_setting_get_a_cookie_that_lasts,
     ages::the_moment_of_the_last_use_is_kept_where_it_is_told,
+    history::a_history_tells_what_happened_and_no_value,
+    history::who_ended_a_session_from_elsewhere_is_told,
+    history::who_made_room_for_a_login_is_told_whose_it_was,
+    history::the_clock_that_ended_a_session_is_told,
+    history::a_session_that_gave_way_leads_to_the_one_in_its_place,
+    history::a_refused_batch_is_noted_whether_its_page_was_delivered_or_not,
+    history::a_session_that_its_store_has_lost_is_told_from_one_that_ended,
+    history::the_oldest_changes_go_first,
+    history::what_is_kept_outlives_the_session_for_so_long_and_no_longer,
+    history::who_never_comes_back_leaves_no_history_behind,
+    history::a_policy_without_history_pays_nothing,
+    history::histories_outlive_the_key_that_sealed_them,
+    history::a_damaged_history_begins_anew,
+    history::parallel_answers_of_two_processes_are_all_noted,
+    history::a_cut_connection_neither_loses_nor_doubles_a_change,
+    history::a_store_that_fails_costs_the_history_and_not_the_answer,
+    history::neither_values_nor_names_lie_in_the_store_in_the_clear,
     life::reading_creates_nothing,
     life::a_forged_cookie_costs_no_store_call_and_goes_away,
     life::the_browser_hears_of_a_session_only_when_its_copy_must_change,
@@ -213,6 +231,7 @@ in_the_browser_with_a_memory! {
     emptied::a_refusal_is_told_before_an_empty_session_ends,
     emptied::a_key_that_died_is_nothing_to_keep,
     emptied::what_a_route_may_not_change_keeps_the_session,
+    history::what_browsers_keep_has_a_history_too,
     life::sessions_that_began_before_a_moment_of_the_operators_choice_are_over,
     remembering::no_copy_of_the_cookie_of_a_session_that_ended_works,
     remembering::reading_asks_the_store_and_writes_nothing,

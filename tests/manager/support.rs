@@ -6,8 +6,8 @@ use cloakroom::clock::{Clock as _, ManualClock, Timestamp};
 use cloakroom::codec::{AtRest, Key, KeyRing, TokenMode};
 use cloakroom::cookie::{CookieName, CookieOptions, CookiePolicy, SameSite, header::split};
 use cloakroom::manager::{
-    CommitError, Committed, Consume, Custody, Keep, OnRefused, Permit, PolicyOptions, Presented, Session, SessionError,
-    SessionManager,
+    Account, CommitError, Committed, Consume, Custody, HistoryError, Keep, OnRefused, Permit, PolicyOptions, Presented,
+    Session, SessionError, SessionManager, Subject,
 };
 use cloakroom::secret::Secret;
 use cloakroom::session::{
@@ -132,6 +132,27 @@ impl House {
     /// The request ends without an answer.
     pub async fn give_back(&self, session: &mut Session) -> Result<(), SessionError> {
         self.manager.give_back(session, self.clock.now()).await
+    }
+
+    /// An answer by a route, noted in the histories as the proxy has it; what came of it, and whether it could be noted.
+    pub async fn noted(
+        &self,
+        route: &str,
+        session: &Session,
+        batch: &Batch,
+    ) -> (Result<Committed, CommitError>, Result<(), SessionError>) {
+        let outcome = self.try_answer(session, batch.clone()).await;
+        let noted = self.manager.remember(session, Some(batch), &outcome, route, self.clock.now()).await;
+        (outcome, noted)
+    }
+
+    /// What the histories tell.
+    pub async fn history(&self, subject: &Subject) -> Account {
+        self.try_history(subject).await.unwrap()
+    }
+
+    pub async fn try_history(&self, subject: &Subject) -> Result<Account, HistoryError> {
+        self.manager.history(subject, self.clock.now()).await
     }
 
     pub async fn commit(
