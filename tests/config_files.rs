@@ -256,6 +256,22 @@ fn the_number_of_sessions_and_their_beginning_are_limited_where_the_file_says_so
 }
 
 #[test]
+fn a_history_is_kept_where_the_file_says_so() {
+    let kept = |settings: &str| {
+        let minimal = fs::read_to_string("conf/minimal.toml").unwrap();
+        let config = parse(&minimal.replace("store = \"memory\"", &format!("store = \"memory\"\n{settings}")), "conf");
+        let shown = config.show(true).contains("history_keeps");
+        let history = config.policies[0].options.history;
+        assert_eq!(shown, history.is_some());
+        history.map(|history| (history.most, history.keeps.as_secs() / 3600))
+    };
+    assert_eq!(kept(""), None);
+    assert_eq!(kept("history = 0"), None);
+    assert_eq!(kept("history = 20"), Some((20, 7 * 24)));
+    assert_eq!(kept("history = 100\nhistory_keeps = \"1h\""), Some((100, 1)));
+}
+
+#[test]
 fn problems_are_printed_exactly() {
     // CK2, CK13, LG7, HI10
     let update = std::env::var_os("UPDATE_EXPECTED").is_some();

@@ -76,6 +76,7 @@ pub fn json(config: &Config) -> Json {
             "store": match &options.keep { Keep::Store(name) => name, Keep::Browser(_) => "cookie" },
             "revocation": each.revocation,
             "max_sessions_per_owner": options.max_sessions_per_owner.map(|cap| cap.limit),
+            "history": options.history.map(|history| history.most),
             "cookie": options.cookie.name().as_str(),
             "secure": options.cookie.options().secure,
             "prefix": each.headers.prefix.as_str(),
@@ -249,6 +250,9 @@ fn session(policy: &Policy) -> [String; 3] {
     let more =
         format!("cookie {}, headers {}, {idle} idle, {absolute} at most", options.cookie.name(), policy.headers.prefix);
     let cap = options.max_sessions_per_owner.map_or(String::new(), |cap| format!(", {} an owner", cap.limit));
+    let history = options
+        .history
+        .map_or(String::new(), |history| format!(", {} changes kept for {}", history.most, Period(history.keeps)));
     let headers = &policy.headers;
     let extras = [
         (headers.csrf, ", csrf token"),
@@ -256,7 +260,7 @@ fn session(policy: &Policy) -> [String; 3] {
         (headers.nonce, ", nonce required"),
     ];
     let extras: String = extras.into_iter().filter(|(is_on, _)| *is_on).map(|(_, words)| words).collect();
-    [options.name.clone(), keep, more + &cap + &extras]
+    [options.name.clone(), keep, more + &cap + &history + &extras]
 }
 
 fn store(store: &StoreOptions) -> [String; 3] {

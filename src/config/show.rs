@@ -111,6 +111,9 @@ fn settle(session: &mut Table, Policy { options, .. }: &Policy) {
     if let Some(cap) = options.max_sessions_per_owner {
         session.entry("when_full").or_insert_with(|| cap.when_full.word().into());
     }
+    if let Some(history) = options.history {
+        session.entry("history_keeps").or_insert_with(|| time(history.keeps));
+    }
     let cookie = section(session, "cookie");
     if let Some(life) = options.expiry.browser {
         cookie.entry("renew_after").or_insert(time(life.renew_after));

@@ -22,7 +22,8 @@ pub(super) fn history(
     let bounds = Period(Duration::from_secs(3600))..=Period(90 * DAY);
     let keeps = to.within("history_keeps", &session.history_keeps, Period(7 * DAY), bounds).0;
     if most == 0 {
-        if let Some(given) = session.history_keeps.at() {
+        let is_off = session.history.get().is_none_or(|most| *most == 0);
+        if let Some(given) = session.history_keeps.at().filter(|_| is_off) {
             let problem = Problem::error("session::history", "`history_keeps` means nothing without `history`");
             to.report(problem.at(given.span.clone()).help("add `history = 20`, or remove it"));
         }
