@@ -1,6 +1,8 @@
 //! The client of the admin socket: one connection for each question.
 
-use super::message::{Fault, Listed, Reloaded, Revocation, Revoked, Status, Unusable, Wanted};
+use super::message::{
+    Fault, Histories, HistoryOf, Listed, Reloaded, Revocation, Revoked, Status, Unusable, Wanted, Whose,
+};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
@@ -93,6 +95,20 @@ impl Client {
     pub async fn session(&self, reference: &str, after: Option<String>) -> Result<Listed, ClientError> {
         let path = format!("sessions/{}", encoded(reference));
         self.ask(Method::GET, &with_query(&path, &[("after", &after)]), &()).await
+    }
+
+    /// What happened to a session, or to a user's sessions.
+    ///
+    /// # Errors
+    /// [`ClientError`] when there is no answer.
+    pub async fn history(&self, asked: &HistoryOf) -> Result<Histories, ClientError> {
+        let (reference, user) = match &asked.whose {
+            Some(Whose::Reference(reference)) => (Some(reference.clone()), None),
+            Some(Whose::User(user)) => (None, Some(user.clone())),
+            None => (None, None),
+        };
+        let words = [("reference", &reference), ("user", &user), ("policy", &asked.policy)];
+        self.ask(Method::GET, &with_query("histories", &words), &()).await
     }
 
     /// Ends sessions.

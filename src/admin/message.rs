@@ -147,3 +147,115 @@ pub struct Revoked {
     /// Where to go on looking; nothing when all is done.
     pub next: Option<String>,
 }
+
+/// Whose history is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// That of the session with this reference.
+    Reference(String),
+    /// That of this user's sessions.
+    User(String),
+}
+
+/// What is to be told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HistoryOf {
+    /// Whose history.
+    pub whose: Option<Whose>,
+    /// In this policy; in all that keep one without it.
+    pub policy: Option<String>,
+}
+
+/// What happened to sessions. Times are of UTC, as RFC 3339 writes them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Histories {
+    /// The sessions, and what became of each.
+    pub sessions: Vec<SessionOutcome>,
+    /// What happened, the oldest first.
+    pub happened: Vec<Occurrence>,
+    /// How many older changes are kept no more.
+    pub dropped: u64,
+    /// The user has more sessions than are told of.
+    pub more_sessions: bool,
+}
+
+/// One session that has a history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionOutcome {
+    /// Its reference.
+    pub reference: String,
+    /// Its policy.
+    pub policy: String,
+    /// Somebody was logged in.
+    pub logged_in: bool,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What became of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Outcome {
+    /// It lives.
+    Lives {
+        /// Until then, unless it is used.
+        until: String,
+    },
+    /// It may live: browsers keep the sessions of its policy.
+    MayLive {
+        /// Until then at least, unless it has ended.
+        until: String,
+    },
+    /// Somebody ended it.
+    Ended {
+        /// This did.
+        by: Box<Occurrence>,
+    },
+    /// A clock ended it.
+    Expired {
+        /// When.
+        at: String,
+        /// It was not used; otherwise it lasted as long as it may.
+        idle: bool,
+    },
+    /// The operator ended it, in the configuration or since.
+    Revoked {
+        /// With all that had begun before this moment.
+        before: Option<String>,
+    },
+    /// Its store has it no more, and nothing that is known has ended it.
+    Missing,
+}
+
+/// One change, or several in a row that are the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Occurrence {
+    /// When, at last.
+    pub at: String,
+    /// When first, of several.
+    pub since: Option<String>,
+    /// How many times.
+    pub times: u32,
+    /// The policy.
+    pub policy: String,
+    /// The session that it happened to, or that did it to others.
+    pub session: Option<String>,
+    /// The session whose page asked for it; nothing where the operator did it.
+    pub by: Option<String>,
+    /// The session that began in its place, or that it began in the place of.
+    pub other: Option<String>,
+    /// The route.
+    pub route: Option<String>,
+    /// What it was, in words.
+    pub what: String,
+    /// Why it was refused.
+    pub reason: Option<String>,
+    /// The commands, as the protocol spells them.
+    pub verbs: Vec<String>,
+    /// The keys that they named.
+    pub keys: Vec<String>,
+    /// How many more keys there were.
+    pub more_keys: u16,
+    /// How many other sessions of the user ended by it, where they were counted.
+    pub ended: Option<u32>,
+}

@@ -4,13 +4,14 @@
 //! * `serve`: connections, within bounds; it runs on a thread of its own, away from the workers.
 //! * `route`: which request is which question. **A new endpoint is an arm of its `match`**, a type in `message`, and a
 //!   function of the client.
-//! * `sessions`: the questions about sessions, put to the managers.
+//! * `sessions`: the questions about sessions, put to the managers. `histories`: about what happened to them.
 //! * `message`: the words of the API, shared with the client.
 //! * `client`: the other end, for commands.
 //!
 //! Neither side knows what a configuration is: who wires the server tells it by [`Control`] what there is.
 
 mod client;
+mod histories;
 mod message;
 mod route;
 mod serve;
@@ -19,7 +20,8 @@ mod socket;
 
 pub use client::{Client, ClientError};
 pub use message::{
-    Fault, Key, Listed, PolicyStatus, Reloaded, Revocation, Revoked, SessionSummary, Status, Unusable, Wanted,
+    Fault, Histories, HistoryOf, Key, Listed, Occurrence, Outcome, PolicyStatus, Reloaded, Revocation, Revoked,
+    SessionOutcome, SessionSummary, Status, Unusable, Wanted, Whose,
 };
 pub use serve::serve;
 pub use socket::{Socket, SocketError};

@@ -1,7 +1,7 @@
 //! Which request is which question.
 
-use super::message::Wanted;
-use super::{Control, sessions};
+use super::message::{HistoryOf, Wanted, Whose};
+use super::{Control, histories, sessions};
 use hyper::body::Bytes;
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
@@ -63,16 +63,20 @@ pub(super) async fn answer(head: &Parts, body: &Bytes, control: &dyn Control) ->
             Ok(after) => sessions::show(control, reference, after.as_deref()).await,
             Err(fault) => Err(fault),
         }),
+        (&Method::GET, ["histories"]) => Answer::of(match history_of(query) {
+            Ok(asked) => histories::history(control, &asked).await,
+            Err(fault) => Err(fault),
+        }),
         (&Method::POST, ["revocations"]) => Answer::of(match (given(body), after(query)) {
             (Ok(revocation), Ok(after)) => sessions::revoke(control, &revocation, after.as_deref()).await,
             (Err(fault), _) | (_, Err(fault)) => Err(fault),
         }),
-        (_, ["status" | "reload" | "sessions" | "revocations"] | ["sessions", _]) => {
+        (_, ["status" | "reload" | "sessions" | "histories" | "revocations"] | ["sessions", _]) => {
             Answer::fault(StatusCode::METHOD_NOT_ALLOWED, format!("{} is not a method of this path", head.method))
         }
         _ => Answer::fault(
             StatusCode::NOT_FOUND,
-            "nothing is there: `status`, `reload`, `sessions`, `sessions/REF` and `revocations` are under `/v1/`",
+            "nothing is there: `status`, `reload`, `sessions`, `sessions/REF`, `histories` and `revocations` are under `/v1/`",
         ),
     }
 }
@@ -114,6 +118,19 @@ fn parsed(query: &str) -> Result<Wanted, Answer> {
         }
     }
     Ok(wanted)
+}
+
+fn history_of(query: &str) -> Result<HistoryOf, Answer> {
+    let mut asked = HistoryOf::default();
+    for (name, value) in pairs(query)? {
+        match name.as_str() {
+            "policy" => asked.policy = Some(value),
+            "reference" => asked.whose = Some(Whose::Reference(value)),
+            "user" => asked.whose = Some(Whose::User(value)),
+            name => return Err(stranger(name)),
+        }
+    }
+    Ok(asked)
 }
 
 fn after(query: &str) -> Result<Option<String>, Answer> {

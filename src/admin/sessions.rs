@@ -202,7 +202,7 @@ async fn revoke_one(
 }
 
 /// The policy of a name, or all.
-fn chosen(control: &dyn Control, policy: Option<&str>) -> Result<Vec<Arc<SessionManager>>, Answer> {
+pub(super) fn chosen(control: &dyn Control, policy: Option<&str>) -> Result<Vec<Arc<SessionManager>>, Answer> {
     let mut managers = control.managers();
     let Some(policy) = policy else { return Ok(managers) };
     let all = names(&managers).join("`, `");
@@ -218,17 +218,17 @@ fn names(managers: &[Arc<SessionManager>]) -> Vec<String> {
     managers.iter().map(|manager| manager.options().name.clone()).collect()
 }
 
-fn lineage(reference: &str) -> Result<Lineage, Answer> {
+pub(super) fn lineage(reference: &str) -> Result<Lineage, Answer> {
     Lineage::from_text(reference)
         .ok_or_else(|| bad("this is no reference: expected the 16 characters that logs and `X-Session-Ref` show"))
 }
 
-fn owner(user: &str) -> Result<Owner, Answer> {
+pub(super) fn owner(user: &str) -> Result<Owner, Answer> {
     let longest = Owner::MAX_LEN;
     Owner::parse(user).ok_or_else(|| bad(format!("a user has 1 to {longest} bytes, none of them a control character")))
 }
 
-fn bad(error: impl Into<String>) -> Answer {
+pub(super) fn bad(error: impl Into<String>) -> Answer {
     Answer::fault(StatusCode::BAD_REQUEST, error)
 }
 

@@ -9,6 +9,7 @@ mod completions;
 mod config;
 mod demo;
 mod explain;
+mod history;
 mod init;
 mod inspect;
 mod keygen;

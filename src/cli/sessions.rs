@@ -1,5 +1,6 @@
 //! `cloakroom sessions`: what an operator may know about sessions, and how he ends them.
 
+use super::history::{HistoryArguments, history};
 use super::server::{ServerArgument, as_json, span};
 use super::{Failure, Outcome, print};
 use crate::admin::{ClientError, Listed, Revocation, Revoked, SessionSummary, Wanted};
@@ -13,6 +14,8 @@ pub enum SessionsCommand {
     List(ListArguments),
     /// Show what may be known about one session
     Show(ShowArguments),
+    /// Tell what happened to a session, or to those of a user: what changed it, and what ended it
+    History(HistoryArguments),
     /// End one session, all of a user, all of a policy, or all there are
     Revoke(RevokeArguments),
 }
@@ -95,6 +98,7 @@ pub(super) fn sessions(command: &SessionsCommand) -> Outcome {
     match command {
         SessionsCommand::List(arguments) => list(arguments),
         SessionsCommand::Show(arguments) => show(arguments),
+        SessionsCommand::History(arguments) => history(arguments),
         SessionsCommand::Revoke(arguments) => revoke(arguments),
     }
 }

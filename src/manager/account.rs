@@ -4,6 +4,7 @@
 //! operator, and its owner's history tells; or a clock did, and how it stood at last tells. Nothing is written here.
 
 use super::desk::twice_if_cut;
+use super::newest::Read;
 use super::{Custody, SessionManager};
 use crate::clock::Timestamp;
 use crate::session::{Happening, History, Lineage, Owner, Standing};
@@ -60,8 +61,10 @@ pub enum Fate {
     Ended(Box<Happening>),
     /// One of its clocks ended it.
     Expired(Timestamp, RunOut),
-    /// It began before the moment from which on the policy takes sessions (`not_before`).
+    /// The operator ended all that began before this moment (`not_before`, `sessions revoke`).
     NotBefore(Timestamp),
+    /// The operator ended it; nobody noted when.
+    Revoked,
     /// It is not in its store, although nothing that is known has ended it.
     Missing,
 }
@@ -79,20 +82,11 @@ pub enum RunOut {
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
     /// Nothing is kept.
-    #[error("the policy `{policy}` keeps no history: `history` in [sessions.{policy}] says how much")]
-    NotKept {
-        /// The policy.
-        policy: String,
-    },
+    #[error("no history is kept of its sessions: say how much with `history`, such as `history = 20`")]
+    NotKept,
     /// The store could not answer.
-    #[error("the histories of `{policy}` cannot be read")]
-    Store {
-        /// The policy.
-        policy: String,
-        /// What the store said.
-        #[source]
-        source: StoreError,
-    },
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// What a store says about a session.
@@ -115,20 +109,19 @@ impl SessionManager {
     }
 
     /// What is known about a session, or about the sessions of an owner. Where the store has no index, of those only what
-    /// their owner's history says.
+    /// their owner's own history says.
     ///
     /// # Errors
     /// [`HistoryError`].
     pub async fn history(&self, subject: &Subject, now: Timestamp) -> Result<Account, HistoryError> {
-        let policy = || self.options.name.clone();
-        let Some(store) = self.history_store().filter(|_| self.keeps_history()) else {
-            return Err(HistoryError::NotKept { policy: policy() });
+        let Some(store) = self.revocation_store().filter(|_| self.keeps_history()) else {
+            return Err(HistoryError::NotKept);
         };
-        let told = match subject {
-            Subject::Session(lineage) => self.account_of_session(&**store, *lineage, now).await,
-            Subject::Owner(owner) => self.account_of_owner(&**store, owner, now).await,
-        };
-        told.map_err(|source| HistoryError::Store { policy: policy(), source })
+        self.keep_up(Read::Newest, now).await?;
+        Ok(match subject {
+            Subject::Session(lineage) => self.account_of_session(&**store, *lineage, now).await?,
+            Subject::Owner(owner) => self.account_of_owner(&**store, owner, now).await?,
+        })
     }
 
     async fn account_of_session(
@@ -199,7 +192,7 @@ impl SessionManager {
             account.rows.extend(history.happenings.iter().cloned().map(|happening| Row { of, happening }));
             if let Some(standing) = &history.standing {
                 let seen = self.look_for(store, standing, now).await?;
-                let fate = fate(history, standing, owners, seen, self.options.not_before, now);
+                let fate = fate(history, standing, owners, seen, self.word_of_operator(standing), now);
                 account.sessions.push(Told { standing: standing.clone(), fate });
             }
         }
@@ -210,6 +203,14 @@ impl SessionManager {
         account.rows.sort_by_key(|row| row.happening.at);
         account.sessions.sort_by_key(|told| told.standing.started_at);
         Ok(account)
+    }
+
+    /// What the operator has said of a session, in the file or since.
+    fn word_of_operator(&self, standing: &Standing) -> Option<Fate> {
+        let listed = self.revocations.as_ref().map(|revocations| revocations.before());
+        let moment = self.options.not_before.max(listed).filter(|moment| standing.started_at < *moment);
+        let is_revoked = self.is_revoked(standing.lineage, standing.started_at);
+        moment.map(Fate::NotBefore).or(is_revoked.then_some(Fate::Revoked))
     }
 
     async fn look_for(&self, store: &dyn Store, standing: &Standing, now: Timestamp) -> Result<Seen, StoreError> {
@@ -234,19 +235,12 @@ impl Row {
 }
 
 /// What became of a session, by its own history and its owner's.
-fn fate(
-    own: &History,
-    standing: &Standing,
-    owners: &History,
-    seen: Seen,
-    not_before: Option<Timestamp>,
-    now: Timestamp,
-) -> Fate {
+fn fate(own: &History, standing: &Standing, owners: &History, seen: Seen, word: Option<Fate>, now: Timestamp) -> Fate {
     if let Some(end) = own.happenings.iter().rfind(|happening| happening.what.is_end()) {
         return Fate::Ended(Box::new(end.clone()));
     }
-    if let Some(moment) = not_before.filter(|moment| standing.started_at < *moment) {
-        return Fate::NotBefore(moment);
+    if let Some(word) = word {
+        return word;
     }
     if let Seen::There(until) = seen {
         return Fate::Live(until);
@@ -302,12 +296,12 @@ mod tests {
     }
 
     fn told(own: &[Happening], owners: &[Happening], seen: Seen, now: u64) -> String {
-        match fate(&history(own), &standing(), &history(owners), seen, Some(moment(50)), moment(now)) {
+        match fate(&history(own), &standing(), &history(owners), seen, None, moment(now)) {
             Fate::Live(until) => format!("live until {}", until.as_millis()),
             Fate::MayLive(until) => format!("may live until {}", until.as_millis()),
             Fate::Ended(by) => format!("{} at {}", by.what.as_str(), by.at.as_millis()),
             Fate::Expired(at, clock) => format!("{clock:?} at {}", at.as_millis()),
-            Fate::NotBefore(at) => format!("not before {}", at.as_millis()),
+            Fate::NotBefore(_) | Fate::Revoked => "the operator's word".into(),
             Fate::Missing => "missing".into(),
         }
     }
@@ -344,10 +338,10 @@ mod tests {
     }
 
     #[test]
-    fn a_session_from_before_the_operators_moment_is_over_wherever_it_lies() {
+    fn the_word_of_the_operator_holds_wherever_the_session_lies() {
         let (own, now) = (History::default(), moment(400));
-        let fate = |not_before| fate(&own, &standing(), &own, Seen::There(moment(600)), Some(moment(not_before)), now);
-        assert_eq!([fate(101), fate(100)], [Fate::NotBefore(moment(101)), Fate::Live(moment(600))]);
+        let fate = |word| fate(&own, &standing(), &own, Seen::There(moment(600)), word, now);
+        assert_eq!([fate(Some(Fate::Revoked)), fate(None)], [Fate::Revoked, Fate::Live(moment(600))]);
     }
 
     #[test]

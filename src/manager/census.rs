@@ -8,7 +8,7 @@ use super::desk::{Desk, twice_if_cut};
 use super::{Custody, SessionError, SessionManager};
 use crate::clock::Timestamp;
 use crate::codec::AtRest;
-use crate::session::{Head, Lineage, Owner, OwnerKey, StoreKey, View};
+use crate::session::{Ended, Head, Lineage, Owner, OwnerKey, StoreKey, View};
 use crate::store::{Cursor, Entry, Store, StoreError};
 use std::sync::Arc;
 
@@ -134,6 +134,7 @@ impl SessionManager {
         if let Some((seats, owner)) = self.seats.as_ref().zip(seen.owner) {
             seats.vacate(&desk, &owner, &[seen.key]).await;
         }
+        self.remember_revoked(seen.lineage, now).await;
         Ok(())
     }
 
@@ -143,9 +144,11 @@ impl SessionManager {
     /// [`CensusError`] when it may go on.
     pub async fn end_unseen(&self, lineage: Lineage, now: Timestamp) -> Result<(), CensusError> {
         match &self.custody {
-            Custody::Browser { revoked: Some(store), .. } => Ok(self.endings(&**store, now).end(lineage).await?),
-            _ => self.end_lineage(lineage, now).await,
+            Custody::Browser { revoked: Some(store), .. } => self.endings(&**store, now).end(lineage).await?,
+            _ => self.end_lineage(lineage, now).await?,
         }
+        self.remember_revoked(lineage, now).await;
+        Ok(())
     }
 
     /// Ends all sessions of an owner.
@@ -153,17 +156,20 @@ impl SessionManager {
     /// # Errors
     /// [`CensusError`] when some may go on.
     pub async fn end_owned_by(&self, owner: &Owner, now: Timestamp) -> Result<(), CensusError> {
-        match &self.custody {
+        let ended = match &self.custody {
             Custody::Server { store, at_rest } if store.index().is_some() => {
                 let desk = self.desk(&**store, *at_rest, now);
-                Ok(self.end_others(&desk, &self.owner_key(owner), None).await?)
+                Ended::of(&self.end_others(&desk, &self.owner_key(owner), None).await?)
             }
-            Custody::Server { .. } => Err(CensusError::NotFound),
+            Custody::Server { .. } => return Err(CensusError::NotFound),
             Custody::Browser { revoked: Some(store), .. } => {
-                Ok(self.endings(&**store, now).end_owner(owner, None).await?)
+                self.endings(&**store, now).end_owner(owner, None).await?;
+                Ended::uncounted()
             }
-            Custody::Browser { revoked: None, .. } => Err(CensusError::OutOfReach),
-        }
+            Custody::Browser { revoked: None, .. } => return Err(CensusError::OutOfReach),
+        };
+        self.remember_owner_revoked(owner, ended, now).await;
+        Ok(())
     }
 
     /// What an entry tells about a live session of this policy.

@@ -6,24 +6,27 @@
 //! no reason to withhold a page.
 
 use super::desk::twice_if_cut;
-use super::{CommitError, Committed, Custody, Origin, Session, SessionError, SessionManager, record_of};
+use super::{CommitError, Committed, Origin, Session, SessionError, SessionManager, record_of};
 use crate::clock::Timestamp;
 use crate::codec::{open_history, seal_history};
-use crate::session::{Batch, Happening, History, Owner, OwnerKey, Passage, Record, Standing, Step, StoreKey, What};
+use crate::session::{
+    Batch, Ended, Happening, History, Lineage, Owner, Passage, Record, Standing, Step, StoreKey, What,
+};
 use crate::store::{Entry, Store, StoreError, Version, Written};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a history is written again when others are faster. Writers of this process queue, so a conflict needs another
 /// process.
 const MAX_ATTEMPTS: usize = 8;
 
-/// Where something is noted, and for how long.
-struct Page {
+/// What is to be noted, where, and how long it is kept.
+struct Note {
     key: StoreKey,
-    /// Under whom the index lists it.
-    owner: Option<OwnerKey>,
     until: Timestamp,
+    standing: Option<Standing>,
+    happening: Option<Happening>,
+    /// A history may begin with it.
+    begins: bool,
 }
 
 impl SessionManager {
@@ -36,7 +39,7 @@ impl SessionManager {
         &self,
         session: &Session,
         asked: Option<&Batch>,
-        outcome: &Result<Committed, CommitError>,
+        outcome: Result<&Committed, &CommitError>,
         route: &str,
         now: Timestamp,
     ) -> Result<(), SessionError> {
@@ -64,22 +67,26 @@ impl SessionManager {
         Ok(())
     }
 
-    /// Notes that the operator has ended a session.
-    ///
-    /// # Errors
-    /// [`SessionError`] when it could not be written.
-    pub async fn remember_revoked(&self, standing: Standing, now: Timestamp) -> Result<(), SessionError> {
-        self.note_session(standing, Some(Happening::by_operator(What::Revoked, now)), now).await
+    /// Notes that the operator has ended a session, where it has a history. He has ended it all the same when that fails.
+    pub(super) async fn remember_revoked(&self, lineage: Lineage, now: Timestamp) {
+        let happening = Some(Happening::by_operator(What::Revoked, now));
+        let key = lineage.history_key(&self.options.name);
+        self.note_or_tell(Note { key, until: now, standing: None, happening, begins: false }, now).await;
     }
 
-    /// Notes that the operator has ended all sessions of an owner.
-    ///
-    /// # Errors
-    /// [`SessionError`] when it could not be written.
-    pub async fn remember_owner_revoked(&self, owner: &Owner, now: Timestamp) -> Result<(), SessionError> {
-        let happening =
-            Happening { ended: crate::session::Ended::uncounted(), ..Happening::by_operator(What::Revoked, now) };
-        self.note_owner(owner, happening, now, now).await
+    /// Notes that the operator has ended these sessions of an owner.
+    pub(super) async fn remember_owner_revoked(&self, owner: &Owner, ended: Ended, now: Timestamp) {
+        let happening = Some(Happening { ended, ..Happening::by_operator(What::Revoked, now) });
+        let key = self.owner_key(owner).history_key();
+        self.note_or_tell(Note { key, until: now, standing: None, happening, begins: true }, now).await;
+    }
+
+    async fn note_or_tell(&self, note: Note, now: Timestamp) {
+        let Some(options) = self.options.history else { return };
+        let note = Note { until: note.until.after(options.keeps), ..note };
+        if let Err(error) = self.note(note, now).await {
+            tracing::warn!(session = self.options.name, %error, "the history of a session lacks that the operator has ended it");
+        }
     }
 
     /// What a step does to a session, where that is to be noted.
@@ -138,12 +145,8 @@ impl SessionManager {
         let is_new = happening.as_ref().is_some_and(|happening| happening.what == What::Began);
         let stays = if is_new && standing.owner.is_none() { Duration::ZERO } else { options.keeps };
         let last = if is_over { now } else { standing.deadline.max(now) };
-        let page = Page {
-            key: standing.lineage.history_key(&self.options.name),
-            owner: standing.owner.as_ref().map(|owner| self.owner_key(owner).of_histories()),
-            until: last.after(stays),
-        };
-        self.note(&page, Some(standing), happening, options.most, now).await
+        let (key, until) = (standing.lineage.history_key(&self.options.name), last.after(stays));
+        self.note(Note { key, until, standing: Some(standing), happening, begins: true }, now).await
     }
 
     /// `lasts`: until when there is a session that it may have been about.
@@ -156,23 +159,20 @@ impl SessionManager {
     ) -> Result<(), SessionError> {
         let Some(options) = self.options.history else { return Ok(()) };
         let until = lasts.max(now).after(options.keeps);
-        let page = Page { key: self.owner_key(owner).history_key(), owner: None, until };
-        self.note(&page, None, Some(happening), options.most, now).await
+        let (key, happening) = (self.owner_key(owner).history_key(), Some(happening));
+        self.note(Note { key, until, standing: None, happening, begins: true }, now).await
     }
 
-    async fn note(
-        &self,
-        page: &Page,
-        standing: Option<Standing>,
-        happening: Option<Happening>,
-        most: usize,
-        now: Timestamp,
-    ) -> Result<(), SessionError> {
-        let Some(store) = self.history_store() else { return Ok(()) };
-        let _turn = self.writers.turn(&page.key).await;
+    async fn note(&self, note: Note, now: Timestamp) -> Result<(), SessionError> {
+        let Note { key, until, standing, happening, begins } = note;
+        let (Some(store), Some(options)) = (self.revocation_store(), self.options.history) else { return Ok(()) };
+        let _turn = self.writers.turn(&key).await;
         let mut is_unknown = false;
         for _ in 0..MAX_ATTEMPTS {
-            let found = self.read_history(&**store, &page.key, now).await?;
+            let found = self.read_history(&**store, &key, now).await?;
+            if found.is_none() && !begins {
+                return Ok(());
+            }
             let (mut history, before) =
                 found.map_or_else(Default::default, |(history, before)| (history, Some(before)));
             let is_noted = happening.as_ref().is_none_or(|happening| history.has(happening));
@@ -180,19 +180,20 @@ impl SessionManager {
                 return Ok(());
             }
             if let Some(happening) = &happening {
-                history.note(happening.clone(), most);
+                history.note(happening.clone(), options.most);
             }
             if let Some(standing) = &standing {
                 history.stand(standing.clone());
             }
+            let owner = history.standing.as_ref().and_then(|standing| standing.owner.as_ref());
             let entry = Entry {
-                bytes: seal_history(&self.ring, &page.key, &history.encode())?,
-                deadline: before.map_or(page.until, |(_, until)| page.until.max(until)),
-                owner: page.owner,
+                bytes: seal_history(&self.ring, &key, &history.encode())?,
+                deadline: before.map_or(until, |(_, before)| until.max(before)),
+                owner: owner.map(|owner| self.owner_key(owner).of_histories()),
             };
             let written = match before {
-                None => store.create(&page.key, entry, now).await,
-                Some((version, _)) => store.replace(&page.key, entry, version, now).await,
+                None => store.create(&key, entry, now).await,
+                Some((version, _)) => store.replace(&key, entry, version, now).await,
             };
             match written {
                 Ok(Written::Done(_)) => return Ok(()),
@@ -222,13 +223,5 @@ impl SessionManager {
             History::default()
         });
         Ok(Some((history, (version, entry.deadline))))
-    }
-
-    /// The store that keeps the histories: that of the sessions, or where browsers keep those, that of their ends.
-    pub(super) const fn history_store(&self) -> Option<&Arc<dyn Store>> {
-        match &self.custody {
-            Custody::Server { store, .. } => Some(store),
-            Custody::Browser { revoked, .. } => revoked.as_ref(),
-        }
     }
 }

@@ -10,9 +10,11 @@ use super::reply::Failure;
 use super::{Downstream, forwarding, messages, route};
 use crate::clock::Timestamp;
 use crate::cookie::header::carries;
-use crate::manager::{CommitError, Consent, Event, OnRefused, Permit, PolicyOptions, Session, Share};
+use crate::manager::{
+    CommitError, Committed, Consent, Event, OnRefused, Permit, PolicyOptions, Session, SessionManager, Share,
+};
 use crate::route::strip_prefix;
-use crate::session::{self, Handed, Reading, Refusal, Refused, Shown, State, View};
+use crate::session::{self, Batch, Handed, Reading, Refusal, Refused, Shown, State, View};
 use crate::wire::Allowance;
 use crate::wire::proof::Proven;
 use crate::wire::request::{Fields, Live, Told};
@@ -211,23 +213,20 @@ pub(super) async fn commit(
     let share = share(snapshot, downstream);
     let speaks = |heard: &Option<Box<Heard>>| heard.as_ref().is_some_and(|heard| heard.spoke);
     let spoke = heard.iter().any(|heard| heard.as_ref().map_or(true, speaks));
-    let refused_aloud = |(used, heard): &(&SessionUse, &Result<Option<Box<Heard>>, Refused>)| {
-        let options = snapshot.policies[used.policy].manager.options();
-        heard.is_err() && options.on_refused == OnRefused::Error
-    };
-    if let Some((used, Err(refused))) = route.sessions.iter().zip(&heard).find(refused_aloud) {
-        access::report_refused(
-            snapshot.policies[used.policy].manager.options(),
-            &route.name,
-            refused,
-            "the page was withheld",
-        );
-        return Err(failure_of(refused));
+    let used = route.sessions.iter().map(|used| &snapshot.policies[used.policy].manager);
+    let mut each = exchange.sessions.iter().zip(used.zip(&heard));
+    let refused = each.find_map(|(session, (manager, heard))| {
+        let refused = heard.as_ref().err().filter(|_| manager.options().on_refused == OnRefused::Error)?;
+        Some((session, manager, CommitError::Refused(refused.clone())))
+    });
+    if let Some((session, manager, refused)) = refused {
+        note(manager, session, None, Err(&refused), route, outages, now).await;
+        return Err(withheld(manager.options(), route, &refused, outages));
     }
 
     let mut asked = exchange.sessions.iter().zip(&heard).filter(|(_, heard)| heard.as_ref().is_ok_and(speaks));
     if asked.clone().count() > 1 || asked.any(|(session, _)| session.is_degraded()) {
-        rehearse(snapshot, exchange, &heard, outages, now)?;
+        rehearse(snapshot, exchange, &heard, outages, now).await?;
     }
     for (index, (used, heard)) in route.sessions.iter().zip(heard).enumerate() {
         let manager = &snapshot.policies[used.policy].manager;
@@ -250,11 +249,9 @@ pub(super) async fn commit(
         let consents = consents(manager.options(), downstream.req_header());
         let permit = Permit { consents, share, ..Permit::of(&used.rights, exchange.is_use) };
         let batch = heard.as_ref().ok().and_then(Option::as_ref).map(|heard| &heard.batch);
-        let committed = manager.commit(&exchange.sessions[index], asked, permit, shown, now).await;
-        let remembered = manager.remember(&exchange.sessions[index], batch, &committed, &route.name, now).await;
-        if let Err(error) = remembered {
-            outages.report_forgotten(manager.options(), &error);
-        }
+        let session = &exchange.sessions[index];
+        let committed = manager.commit(session, asked, permit, shown, now).await;
+        note(manager, session, batch, committed.as_ref(), route, outages, now).await;
         let committed = committed.map_err(|error| withheld(manager.options(), route, &error, outages))?;
         exchange.sessions[index].settle();
         if let Some(error) = &committed.unwritten {
@@ -278,7 +275,7 @@ pub(super) async fn commit(
 /// Where an answer speaks to several sessions, a batch beyond its rights, or that cannot be applied to what its session
 /// held when the request came refuses the others before anything is written; so does one for a session that may not be
 /// written at all. What changes in between can still refuse the later of them.
-fn rehearse(
+async fn rehearse(
     snapshot: &Snapshot,
     exchange: &Exchange,
     heard: &HeardAll,
@@ -290,10 +287,27 @@ fn rehearse(
         let Ok(Some(heard)) = heard else { continue };
         let permit = Permit::of(&used.rights, exchange.is_use);
         let manager = &snapshot.policies[used.policy].manager;
-        let rehearsed = manager.rehearse(session, &heard.batch, permit, now);
-        rehearsed.map_err(|error| withheld(manager.options(), route, &error, outages))?;
+        if let Err(error) = manager.rehearse(session, &heard.batch, permit, now) {
+            note(manager, session, Some(&heard.batch), Err(&error), route, outages, now).await;
+            return Err(withheld(manager.options(), route, &error, outages));
+        }
     }
     Ok(())
+}
+
+/// Notes what became of an answer in the histories of its session; that this failed is no reason to withhold a page.
+async fn note(
+    manager: &SessionManager,
+    session: &Session,
+    batch: Option<&Batch>,
+    outcome: Result<&Committed, &CommitError>,
+    route: &RouteOptions,
+    outages: &OutageLog,
+    now: Timestamp,
+) {
+    if let Err(error) = manager.remember(session, batch, outcome, &route.name, now).await {
+        outages.report_forgotten(manager.options(), &error);
+    }
 }
 
 /// What the visitor's address may begin. On a Unix socket nobody has an address.

@@ -5,6 +5,7 @@ mod servers;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod history;
 mod sessions;
 mod shared;
 mod socket;

@@ -66,6 +66,7 @@ fn fates(account: &Account, begun: Timestamp) -> Vec<String> {
         Fate::Ended(by) => told(by),
         Fate::Expired(at, clock) => format!("{clock:?} at {}", minutes(*at)),
         Fate::NotBefore(_) => String::from("not before"),
+        Fate::Revoked => String::from("revoked"),
         Fate::Missing => String::from("missing"),
     };
     account.sessions.iter().map(|told| fate(&told.fate)).collect()
@@ -392,7 +393,7 @@ pub async fn a_store_that_fails_costs_the_history_and_not_the_answer(house: Hous
     );
     house.store.refuse_reading(true);
     let unread = house.try_history(&Subject::Session(lineage)).await.unwrap_err();
-    assert_eq!(unread.to_string(), "the histories of `main` cannot be read");
+    assert_eq!(unread.to_string(), "watched store is unavailable");
 }
 
 pub async fn neither_values_nor_names_lie_in_the_store_in_the_clear(house: House) {

@@ -142,7 +142,7 @@ impl House {
         batch: &Batch,
     ) -> (Result<Committed, CommitError>, Result<(), SessionError>) {
         let outcome = self.try_answer(session, batch.clone()).await;
-        let noted = self.manager.remember(session, Some(batch), &outcome, route, self.clock.now()).await;
+        let noted = self.manager.remember(session, Some(batch), outcome.as_ref(), route, self.clock.now()).await;
         (outcome, noted)
     }
 

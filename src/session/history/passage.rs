@@ -129,8 +129,8 @@ mod tests {
         }
     }
 
-    fn of(owner: &str, standing: Standing) -> Standing {
-        Standing { owner: Owner::parse(owner), ..standing }
+    fn of(owner: &str, lineage: u8, revision: u64) -> Standing {
+        Standing { owner: Owner::parse(owner), ..standing(lineage, revision) }
     }
 
     fn set() -> Batch {
@@ -195,14 +195,14 @@ mod tests {
 
     #[test]
     fn an_owner_is_told_of_logins_and_ends() {
-        let (before, ada) = (Some(standing(1, 1)), Some(of("ada", standing(1, 2))));
+        let (before, ada) = (Some(standing(1, 1)), Some(of("ada", 1, 2)));
         let login = Batch { login: Owner::parse("ada"), ..Batch::default() };
         check(&passage(before, ada.clone()), &login, None, &["[1] 1 logged in (Login)", "[ada] 1 logged in (Login)"]);
         let logout = Batch { destroy: Some(Scope::This), ..Batch::default() };
         check(&passage(ada.clone(), None), &logout, None, &["[1] 1 ended (Destroy)", "[ada] 1 ended (Destroy)"]);
         let eve = Batch { login: Owner::parse("eve"), ..Batch::default() };
         check(
-            &passage(ada, Some(of("eve", standing(2, 1)))),
+            &passage(ada, Some(of("eve", 2, 1))),
             &eve,
             None,
             &[
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn who_ends_other_sessions_is_told_with_how_many() {
-        let ada = Some(of("ada", standing(1, 1)));
+        let ada = Some(of("ada", 1, 1));
         let ended = Some(Ended::of(&[StoreKey::from_bytes([8; 32]), StoreKey::from_bytes([9; 32])]));
         let others = Batch { destroy: Some(Scope::Others), ..Batch::default() };
         let both = ["[1] 1 ended others (Destroy: others) ended 2", "[ada] 1 ended others (Destroy: others) ended 2"];
