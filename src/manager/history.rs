@@ -100,7 +100,9 @@ impl SessionManager {
         let before = before.map(|(record, deadline)| self.standing(record, deadline, place));
         let after = match step {
             Step::Nothing => before.clone(),
-            Step::Touch(deadline, _) => before.clone().map(|before| Standing { deadline: *deadline, ..before }),
+            Step::Touch(deadline, _) | Step::GiveBack(_, deadline) => {
+                before.clone().map(|before| Standing { deadline: *deadline, ..before })
+            }
             Step::Create(draft) | Step::Replace(draft) | Step::Move(draft, _) | Step::End(Some(draft)) => {
                 Some(self.standing(&draft.record, draft.deadline, place))
             }
