@@ -8,8 +8,8 @@ use cloakroom::cookie::CookieName;
 use cloakroom::cookie::header::split;
 use cloakroom::secret::Secret;
 use cloakroom::session::{
-    Batch, Chance, CookieChoices, Expiry, Handed, Keys, Limits, Lineage, Name, PolicyTag, Record, Rules, SessionId,
-    SetTo, Shown, Situation, State, Value, View, encode, plan,
+    Batch, Chance, CookieChoices, Expiry, Handed, Imprint, Keys, Limits, Lineage, Name, PolicyTag, Record, Rules,
+    SessionId, SetTo, Shown, Situation, State, Value, View, encode, plan,
 };
 use cloakroom::wire::request::{Fields, Live, Voice};
 use cloakroom::wire::response::Commands;
@@ -82,8 +82,16 @@ fn decide(c: &mut Criterion) {
         browser: None,
     };
     let (limits, choices) = (Limits::default(), CookieChoices::default());
-    let rules =
-        Rules { expiry: &expiry, limits: &limits, choices: &choices, keys: &Keys::All, touch: true, notes_use: false };
+    let rules = Rules {
+        expiry: &expiry,
+        limits: &limits,
+        choices: &choices,
+        keys: &Keys::All,
+        touch: true,
+        notes_use: false,
+        hands_out_tokens: false,
+        imprint: Imprint::default(),
+    };
     let record = record();
     let current = Some((&record, START.after(expiry.idle)));
     let situation = Situation { current, had_session: true, shown: Shown::NOTHING, lent: None, remember: None };

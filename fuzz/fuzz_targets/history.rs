@@ -17,7 +17,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(mut history) = History::decode(bytes) else { return };
     assert_eq!(history.encode(), bytes);
     let _ = history.happenings.iter().map(|happening| happening.asked.to_string()).count();
-    history.note(Happening::by_operator(What::Revoked, Timestamp::NEVER), 20);
+    history.note(Happening::by_nobody(What::Revoked, Timestamp::NEVER), 20);
     assert!(history.happenings.len() <= 20);
     assert_eq!(History::decode(&history.encode()).as_ref(), Ok(&history));
 });

@@ -3,6 +3,7 @@
 use super::server::{ServerArgument, as_json};
 use super::{Outcome as Result, print};
 use crate::admin::{Histories, HistoryOf, Occurrence, Outcome, SessionOutcome, Whose};
+use crate::session::What;
 use clap::Args;
 use std::fmt::Write as _;
 
@@ -118,7 +119,8 @@ fn fate(reference: &str, outcome: &Outcome) -> String {
             let route =
                 by.route.as_deref().map_or_else(String::new, |route| format!(" on route `{}`", printable(route)));
             let who = match &by.by {
-                None => return format!("ended {} by the operator", short(&by.at)),
+                None if by.what == What::Revoked.as_str() => return format!("ended {} by the operator", short(&by.at)),
+                None => return format!("ended {}: its visitor was another (`binding`)", short(&by.at)),
                 Some(own) if own == reference => format!("a page of its own{route}"),
                 Some(other) => format!("a page of session {other}{route}"),
             };

@@ -288,7 +288,7 @@ mod tests {
 
     fn by(session: u8, what: What, at: u64, ended: Ended) -> Happening {
         let session = Some(Lineage::from_bytes([session; 12]));
-        Happening { session, ended, ..Happening::by_operator(what, moment(at)) }
+        Happening { session, ended, ..Happening::by_nobody(what, moment(at)) }
     }
 
     fn history(happenings: &[Happening]) -> History {

@@ -6,7 +6,7 @@
 use super::{Custody, Origin, Session, SessionError, SessionManager};
 use crate::clock::Timestamp;
 use crate::codec::{imprint, is_imprint};
-use crate::session::{Changed, Imprint, State, Trait, View};
+use crate::session::{Changed, Head, Imprint, Lineage, State, Trait, View, What};
 use std::net::IpAddr;
 
 /// How often it is decided again when others are faster.
@@ -94,6 +94,10 @@ impl Session {
     pub const fn changed(&self) -> Changed {
         self.changed
     }
+
+    fn lineage(&self) -> Option<Lineage> {
+        self.snapshot.as_ref().and_then(|snapshot| Head::parse(&snapshot.bytes).ok()).map(|head| head.lineage)
+    }
 }
 
 impl SessionManager {
@@ -122,6 +126,9 @@ impl SessionManager {
             }
             if (attempt > 0 || matches!(self.custody, Custody::Browser { .. })) && self.end_stolen(session, now).await?
             {
+                if let Some(lineage) = session.lineage() {
+                    self.remember_end(lineage, What::Unrecognized, now).await;
+                }
                 let changed = changed.words().unwrap_or_default();
                 tracing::warn!(target: "cloakroom::session", policy = self.options.name, changed, "a session ended: its visitor is another");
                 session.end(false);

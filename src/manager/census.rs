@@ -8,7 +8,7 @@ use super::desk::{Desk, twice_if_cut};
 use super::{Custody, SessionError, SessionManager};
 use crate::clock::Timestamp;
 use crate::codec::AtRest;
-use crate::session::{Ended, Head, Lineage, Owner, OwnerKey, StoreKey, View};
+use crate::session::{Ended, Head, Lineage, Owner, OwnerKey, StoreKey, View, What};
 use crate::store::{Cursor, Entry, Store, StoreError};
 use std::sync::Arc;
 
@@ -134,7 +134,7 @@ impl SessionManager {
         if let Some((seats, owner)) = self.seats.as_ref().zip(seen.owner) {
             seats.vacate(&desk, &owner, &[seen.key]).await;
         }
-        self.remember_revoked(seen.lineage, now).await;
+        self.remember_end(seen.lineage, What::Revoked, now).await;
         Ok(())
     }
 
@@ -147,7 +147,7 @@ impl SessionManager {
             Custody::Browser { revoked: Some(store), .. } => self.endings(&**store, now).end(lineage).await?,
             _ => self.end_lineage(lineage, now).await?,
         }
-        self.remember_revoked(lineage, now).await;
+        self.remember_end(lineage, What::Revoked, now).await;
         Ok(())
     }
 

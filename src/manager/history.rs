@@ -67,16 +67,17 @@ impl SessionManager {
         Ok(())
     }
 
-    /// Notes that the operator has ended a session, where it has a history. He has ended it all the same when that fails.
-    pub(super) async fn remember_revoked(&self, lineage: Lineage, now: Timestamp) {
-        let happening = Some(Happening::by_operator(What::Revoked, now));
+    /// Notes that no answer has ended a session, but this, where it has a history. It has ended all the same when that
+    /// fails.
+    pub(super) async fn remember_end(&self, lineage: Lineage, what: What, now: Timestamp) {
+        let happening = Some(Happening::by_nobody(what, now));
         let key = lineage.history_key(&self.options.name);
         self.note_or_tell(Note { key, until: now, standing: None, happening, begins: false }, now).await;
     }
 
     /// Notes that the operator has ended these sessions of an owner.
     pub(super) async fn remember_owner_revoked(&self, owner: &Owner, ended: Ended, now: Timestamp) {
-        let happening = Some(Happening { ended, ..Happening::by_operator(What::Revoked, now) });
+        let happening = Some(Happening { ended, ..Happening::by_nobody(What::Revoked, now) });
         let key = self.owner_key(owner).history_key();
         self.note_or_tell(Note { key, until: now, standing: None, happening, begins: true }, now).await;
     }
@@ -85,7 +86,7 @@ impl SessionManager {
         let Some(options) = self.options.history else { return };
         let note = Note { until: note.until.after(options.keeps), ..note };
         if let Err(error) = self.note(note, now).await {
-            tracing::warn!(session = self.options.name, %error, "the history of a session lacks that the operator has ended it");
+            tracing::warn!(session = self.options.name, %error, "the history of a session lacks that it has been ended");
         }
     }
 
@@ -106,7 +107,7 @@ impl SessionManager {
             Step::Create(draft) | Step::Replace(draft) | Step::Move(draft, _) | Step::End(Some(draft)) => {
                 Some(self.standing(&draft.record, draft.deadline, place))
             }
-            Step::End(None) => None,
+            Step::End(None) | Step::Lapse => None,
         };
         Some(Box::new(Passage { before, after, ended: None }))
     }

@@ -99,6 +99,29 @@ fn the_page_that_logged_a_user_out_on_another_device_is_named() {
 }
 
 #[test]
+fn the_end_of_what_was_emptied_or_came_from_elsewhere_is_told() {
+    // L10, SL14
+    on_each_store("history = 20\nbinding.user_agent = \"end\"", |store, site| {
+        let (mut guest, mut ada) = (site.browser(), site.browser());
+        guest.visit(ok().say("Set", "cart=1"));
+        let emptied = guest.look().told("Ref");
+        guest.visit(ok().say("Unset", "cart"));
+        ada.ask(&get("/login"), ok().say("Login", "ada"));
+        let stolen = ada.look().told("Ref");
+        ada.ask(&get("/").with("User-Agent", "curl"), ok());
+        assert_eq!(ada.look().told("State"), "none", "{store}");
+
+        let operator = site.operator();
+        let told = operator.tells(&["sessions", "history", &emptied]);
+        assert_eq!(happened(&told), ["shop began Set", "shop ended Unset"], "{store}");
+        let told = operator.tells(&["sessions", "history", &stolen]);
+        assert_eq!(outcome(&told, &stolen)["by"]["what"], "ended, its visitor was another", "{store}: {told}");
+        let said = operator.says(&["sessions", "history", &stolen]);
+        assert!(said.trim_end().ends_with(": its visitor was another (`binding`)"), "{said}");
+    });
+}
+
+#[test]
 fn a_login_that_needed_room_is_told_from_an_end_by_the_operator() {
     on_each_store("history = 20\nmax_sessions_per_owner = 1", |store, site| {
         let (mut phone, mut desk) = (site.browser(), site.browser());

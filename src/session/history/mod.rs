@@ -90,6 +90,8 @@ pub enum What {
     Refused(Refusal),
     /// The operator ended it.
     Revoked,
+    /// It was ended because its visitor was another than the one whom it is bound to.
+    Unrecognized,
     /// What a newer release knows.
     Unknown(u8, u8),
 }
@@ -106,6 +108,7 @@ impl What {
             Self::EndedOthers => (7, 0),
             Self::Refused(reason) => (8, reason.code()),
             Self::Revoked => (9, 0),
+            Self::Unrecognized => (10, 0),
             Self::Unknown(code, argument) => (code, argument),
         }
     }
@@ -121,6 +124,7 @@ impl What {
             (7, 0, _) => Self::EndedOthers,
             (8, _, Some(reason)) => Self::Refused(reason),
             (9, 0, _) => Self::Revoked,
+            (10, 0, _) => Self::Unrecognized,
             (code, argument, _) => Self::Unknown(code, argument),
         }
     }
@@ -138,6 +142,7 @@ impl What {
             Self::EndedOthers => "ended others",
             Self::Refused(_) => "refused",
             Self::Revoked => "revoked",
+            Self::Unrecognized => "ended, its visitor was another",
             Self::Unknown(..) => "unknown to this release",
         }
     }
@@ -150,7 +155,7 @@ impl What {
     /// Whether the session whose history says so at last is over by it.
     #[must_use]
     pub const fn is_end(self) -> bool {
-        matches!(self, Self::Ended | Self::GaveWay | Self::Revoked)
+        matches!(self, Self::Ended | Self::GaveWay | Self::Revoked | Self::Unrecognized)
     }
 }
 
@@ -231,9 +236,9 @@ impl Ended {
 }
 
 impl Happening {
-    /// What the operator did.
+    /// What no answer did: the operator, or the proxy itself.
     #[must_use]
-    pub fn by_operator(what: What, now: Timestamp) -> Self {
+    pub fn by_nobody(what: What, now: Timestamp) -> Self {
         Self {
             since: now,
             at: now,
@@ -307,7 +312,7 @@ mod tests {
         let at = Timestamp::from_millis(at);
         let session = Some(Lineage::from_bytes([1; 12]));
         let (route, asked) = (RouteName::cut("shop"), Asked::from(&batch));
-        Happening { session, route, asked, ..Happening::by_operator(what, at) }
+        Happening { session, route, asked, ..Happening::by_nobody(what, at) }
     }
 
     fn told(history: &History) -> String {

@@ -35,7 +35,7 @@ impl Passage {
             other,
             route: route.clone(),
             asked: asked.clone(),
-            ..Happening::by_operator(what, now)
+            ..Happening::by_nobody(what, now)
         };
         let mut notes = Notes::default();
         let parted = match (&self.before, &self.after) {
