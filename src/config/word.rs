@@ -4,7 +4,7 @@ use super::given::Given;
 use super::nearest::{list, nearest};
 use super::unit::Fault;
 use crate::cookie::SameSite;
-use crate::manager::{Consume, OnChange, OnOutage, OnRefused, Protection, SiteData, WhenFull};
+use crate::manager::{Consume, OnChange, OnConflict, OnOutage, OnRefused, Protection, SiteData, WhenFull};
 use crate::proxy::background::Background;
 use crate::proxy::options::AliasHeaders;
 use crate::store::disk::Sync;
@@ -277,6 +277,11 @@ impl Word for Sync {
 
 impl Word for OnRefused {
     const WORDS: &'static [(&'static str, Self)] = &[("error", Self::Error), ("deliver", Self::Deliver)];
+}
+
+impl Word for OnConflict {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("error", Self::Error), ("deliver", Self::Deliver), ("replay", Self::Replay)];
 }
 
 impl Word for OnOutage {

@@ -86,7 +86,10 @@ impl SessionManager {
     }
 
     /// Reads a session in a store again: its newest record, under its newest id, or its end.
-    pub(super) async fn renew(&self, session: &mut Session, now: Timestamp) -> Result<(), SessionError> {
+    ///
+    /// # Errors
+    /// [`SessionError`] when the store cannot answer; the session is then as it was.
+    pub async fn renew(&self, session: &mut Session, now: Timestamp) -> Result<(), SessionError> {
         let Custody::Server { store, at_rest } = &self.custody else { return Ok(()) };
         let Origin::Stored { id, freshness, aliased, .. } = &session.origin else { return Ok(()) };
         let (came_with, freshness, was_aliased) = (id.clone(), *freshness, *aliased);

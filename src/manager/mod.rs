@@ -34,7 +34,8 @@ pub use census::{CensusError, Glimpse};
 pub use creations::{Creations, Rate, Share};
 pub use degraded::OnOutage;
 pub use options::{
-    Consent, Consume, HistoryOptions, Keep, OnRefused, OwnerCap, PolicyOptions, Protection, SiteData, WhenFull,
+    Consent, Consume, HistoryOptions, Keep, OnConflict, OnRefused, OwnerCap, PolicyOptions, Protection, SiteData,
+    WhenFull,
 };
 pub use outcome::{CommitError, Committed, Event, Permit, SessionError};
 pub use presented::Presented;
@@ -424,9 +425,20 @@ impl SessionManager {
     /// What the policy wants to happen to the page when a batch is refused.
     const fn loudness(&self, refused: &Refused) -> OnRefused {
         match refused.reason {
-            Refusal::Condition => self.options.on_conflict,
+            Refusal::Condition => match self.options.on_conflict {
+                OnConflict::Deliver => OnRefused::Deliver,
+                OnConflict::Error | OnConflict::Replay => OnRefused::Error,
+            },
             _ => self.options.on_refused,
         }
+    }
+
+    /// Whether the backend shall be asked again whose batch was refused for this reason. A session that nobody else can
+    /// change is no other the next time.
+    #[must_use]
+    pub fn wants_replay(&self, session: &Session, refused: &Refused) -> bool {
+        let may_be_another = matches!(session.origin, Origin::Stored { .. });
+        refused.reason == Refusal::Condition && self.options.on_conflict == OnConflict::Replay && may_be_another
     }
 
     async fn attempt(

@@ -18,6 +18,18 @@ pub enum OnRefused {
     Deliver,
 }
 
+/// What happens to the page when an `X-Session-If` did not hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnConflict {
+    /// An error answers in its place: 409.
+    #[default]
+    Error,
+    /// The page passes, and the next request tells the backend.
+    Deliver,
+    /// The request is sent again with the newest session where that does no harm; else as [`OnConflict::Error`].
+    Replay,
+}
+
 /// When flash messages that a request was shown are consumed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Consume {
@@ -148,7 +160,7 @@ pub struct PolicyOptions {
     /// What happens to the page when a batch was refused.
     pub on_refused: OnRefused,
     /// What happens to the page when an `X-Session-If` did not hold.
-    pub on_conflict: OnRefused,
+    pub on_conflict: OnConflict,
     /// Obey commands on answers of status 500 and above.
     pub apply_on_error_status: bool,
     /// When flash messages are consumed.

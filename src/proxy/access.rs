@@ -43,6 +43,7 @@ pub(super) fn log(downstream: &Downstream, error: Option<&Error>, ctx: &Context)
         session = session.map_or("-", |session| session.state().as_str()),
         reference = session.and_then(reference),
         event = exchange.and_then(|exchange| exchange.event).map(Event::as_str),
+        replays = exchange.map(|exchange| exchange.replays).filter(|replays| *replays > 0),
         spoofed = (!ctx.survey.spoofed.is_empty()).then_some(ctx.survey.spoofed.len()),
         reason,
         bytes = downstream.body_bytes_sent(),
@@ -64,6 +65,12 @@ pub(super) fn report_event(policy: &PolicyOptions, session: &Session, committed:
 pub(super) fn report_refused(policy: &PolicyOptions, route: &str, refused: &Refused, outcome: &str) {
     let reason = refused.reason.as_str();
     tracing::warn!(target: "cloakroom::session", policy = policy.name, route, reason, detail = refused.detail, "commands refused: {outcome}");
+}
+
+/// Tells that a backend is asked again, since what it was told does not hold any more.
+pub(super) fn report_replay(policy: &PolicyOptions, route: &str, refused: &Refused) {
+    let detail = &refused.detail;
+    tracing::debug!(target: "cloakroom::session", policy = policy.name, route, detail, "the request is sent again with the newest session");
 }
 
 /// Tells that a backend used names that are no commands.

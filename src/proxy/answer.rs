@@ -6,12 +6,14 @@ use super::backend_cookies::Received;
 use super::caching::Personal;
 use super::context::{Exchange, Policy, Portion, Snapshot};
 use super::options::{RouteOptions, SessionUse};
+use super::replay::{Withheld, may_be_sent_again};
 use super::reply::Failure;
 use super::{Downstream, forwarding, messages, route};
 use crate::clock::Timestamp;
 use crate::cookie::header::carries;
 use crate::manager::{
     CommitError, Committed, Consent, Event, OnRefused, Permit, PolicyOptions, Session, SessionManager, Share,
+    Whereabouts,
 };
 use crate::route::strip_prefix;
 use crate::session::{self, Batch, Handed, Reading, Refusal, Refused, Shown, State, View};
@@ -199,7 +201,8 @@ pub(super) fn personal(exchange: &Exchange, spoke: bool) -> Personal {
 
 /// Applies what was heard to each session; durable when it returns.
 ///
-/// Nothing is written when any batch could not be understood and its policy is loud about it.
+/// Nothing is written when any batch could not be understood and its policy is loud about it. Batches with conditions come
+/// first: of one that does not hold nothing else was written, and the backend may be asked again.
 pub(super) async fn commit(
     snapshot: &Snapshot,
     exchange: &mut Exchange,
@@ -208,7 +211,7 @@ pub(super) async fn commit(
     response: &ResponseHeader,
     outages: &OutageLog,
     now: Timestamp,
-) -> Result<Personal, Failure> {
+) -> Result<Personal, Withheld> {
     let route = route(snapshot, exchange);
     let share = share(snapshot, downstream);
     let speaks = |heard: &Option<Box<Heard>>| heard.as_ref().is_some_and(|heard| heard.spoke);
@@ -221,14 +224,17 @@ pub(super) async fn commit(
     });
     if let Some((session, manager, refused)) = refused {
         note(manager, session, None, Err(&refused), route, outages, now).await;
-        return Err(withheld(manager.options(), route, &refused, outages));
+        return Err(withheld(manager, route, &refused, false, outages));
     }
+    let may_ask_again = may_be_sent_again(downstream.req_header(), exchange);
 
     let mut asked = exchange.sessions.iter().zip(&heard).filter(|(_, heard)| heard.as_ref().is_ok_and(speaks));
     if asked.clone().count() > 1 || asked.any(|(session, _)| session.is_degraded()) {
-        rehearse(snapshot, exchange, &heard, outages, now).await?;
+        rehearse(snapshot, exchange, &heard, may_ask_again, outages, now).await?;
     }
-    for (index, (used, heard)) in route.sessions.iter().zip(heard).enumerate() {
+    exchange.whereabouts.resize_with(route.sessions.len(), Whereabouts::default);
+    for (index, heard) in conditions_first(heard) {
+        let used = &route.sessions[index];
         let manager = &snapshot.policies[used.policy].manager;
         // A route that only reads consumes nothing.
         let told = Some(&exchange.told[index]).filter(|_| used.rights.may_write);
@@ -251,8 +257,12 @@ pub(super) async fn commit(
         let batch = heard.as_ref().ok().and_then(Option::as_ref).map(|heard| &heard.batch);
         let session = &exchange.sessions[index];
         let committed = manager.commit(session, asked, permit, shown, now).await;
-        note(manager, session, batch, committed.as_ref(), route, outages, now).await;
-        let committed = committed.map_err(|error| withheld(manager.options(), route, &error, outages))?;
+        let is_untouched = matches!(exchange.event, None | Some(Event::Touched));
+        let again = may_ask_again && is_untouched && committed.as_ref().is_err_and(|error| resolves(manager, session, error));
+        if !again {
+            note(manager, session, batch, committed.as_ref(), route, outages, now).await;
+        }
+        let committed = committed.map_err(|error| withheld(manager, route, &error, again, outages))?;
         exchange.sessions[index].settle();
         if let Some(error) = &committed.unwritten {
             outages.report_unwritten(manager.options(), error);
@@ -265,11 +275,19 @@ pub(super) async fn commit(
             exchange.forgotten.extend_from_slice(&manager.options().clear_site_data);
         }
         exchange.event = exchange.event.or(committed.event);
-        exchange.whereabouts.push(committed.whereabouts);
+        exchange.whereabouts[index] = committed.whereabouts;
         exchange.set_cookies.extend(committed.cookies);
     }
 
     Ok(personal(exchange, spoke))
+}
+
+/// What was heard with the index of its session, batches with conditions before the others.
+fn conditions_first(heard: HeardAll) -> SmallVec<[(usize, Result<Option<Box<Heard>>, Refused>); 1]> {
+    let has_conditions = |heard: &Result<Option<Box<Heard>>, Refused>| matches!(heard, Ok(Some(heard)) if !heard.batch.conditions.is_empty());
+    let mut heard: SmallVec<[_; 1]> = heard.into_iter().enumerate().collect();
+    heard.sort_by_key(|(_, heard)| !has_conditions(heard));
+    heard
 }
 
 /// Where an answer speaks to several sessions, a batch beyond its rights, or that cannot be applied to what its session
@@ -279,17 +297,21 @@ async fn rehearse(
     snapshot: &Snapshot,
     exchange: &Exchange,
     heard: &HeardAll,
+    may_ask_again: bool,
     outages: &OutageLog,
     now: Timestamp,
-) -> Result<(), Failure> {
+) -> Result<(), Withheld> {
     let route = route(snapshot, exchange);
     for ((used, session), heard) in route.sessions.iter().zip(&exchange.sessions).zip(heard) {
         let Ok(Some(heard)) = heard else { continue };
         let permit = Permit::of(&used.rights, exchange.is_use);
         let manager = &snapshot.policies[used.policy].manager;
         if let Err(error) = manager.rehearse(session, &heard.batch, permit, now) {
-            note(manager, session, Some(&heard.batch), Err(&error), route, outages, now).await;
-            return Err(withheld(manager.options(), route, &error, outages));
+            let again = may_ask_again && resolves(manager, session, &error);
+            if !again {
+                note(manager, session, Some(&heard.batch), Err(&error), route, outages, now).await;
+            }
+            return Err(withheld(manager, route, &error, again, outages));
         }
     }
     Ok(())
@@ -324,18 +346,34 @@ fn consents(policy: &PolicyOptions, request: &RequestHeader) -> bool {
     carries(request.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes), name)
 }
 
-/// Tells why a page is withheld.
-fn withheld(policy: &PolicyOptions, route: &RouteOptions, error: &CommitError, outages: &OutageLog) -> Failure {
+/// Whether what was refused may pass when the backend is asked again, and the policy wants that.
+fn resolves(manager: &SessionManager, session: &Session, error: &CommitError) -> bool {
+    matches!(error, CommitError::Refused(refused) if manager.wants_replay(session, refused))
+}
+
+/// Tells why a page is withheld; `again`: for another one.
+fn withheld(
+    manager: &SessionManager,
+    route: &RouteOptions,
+    error: &CommitError,
+    again: bool,
+    outages: &OutageLog,
+) -> Withheld {
+    let policy = manager.options();
     match error {
+        CommitError::Refused(refused) if again => {
+            access::report_replay(policy, &route.name, refused);
+            Withheld::ToAskAgain
+        }
         CommitError::Refused(refused) => {
             access::report_refused(policy, &route.name, refused, "the page was withheld");
-            failure_of(refused)
+            failure_of(refused).into()
         }
         // Told by the access log, and once in a while by who refuses: a flood must not fill the log.
-        CommitError::Flood(_) => Failure::Flood,
+        CommitError::Flood(_) => Failure::Flood.into(),
         CommitError::Session(error) => {
             outages.report(policy, error);
-            Failure::SessionUnknown
+            Failure::SessionUnknown.into()
         }
     }
 }

@@ -127,9 +127,13 @@ pub struct Exchange {
     pub tried: SmallVec<[usize; 2]>,
     /// How often the request was sent again after it may have been sent before.
     pub resent: usize,
+    /// How often the backend was asked again because a session was not what it had been told.
+    pub replays: usize,
+    /// The sessions are to be read again before the backend is asked.
+    pub outdated: bool,
     /// A final answer has been committed.
     pub committed: bool,
-    /// Where each session is to be found since then; empty when nothing was committed.
+    /// Where each session is to be found since then, in their order; empty when nothing was committed.
     pub whereabouts: SmallVec<[Whereabouts; 1]>,
     /// `Set-Cookie` lines that the answer must carry.
     pub set_cookies: SmallVec<[String; 1]>,
@@ -155,12 +159,28 @@ impl Exchange {
             continued: false,
             tried: SmallVec::new(),
             resent: 0,
+            replays: 0,
+            outdated: false,
             committed: false,
             whereabouts: SmallVec::new(),
             set_cookies: SmallVec::new(),
             forgotten: Forgotten::new(),
             event: None,
         }
+    }
+
+    /// Forgets what the backend was told and what it has answered; the sessions, and what could not be reached, stay.
+    pub(super) fn begin_again(&mut self) {
+        self.told.clear();
+        self.portions.clear();
+        self.inject.clear();
+        self.tried.pop(); // it could be reached
+        self.replays += 1;
+        self.outdated = false;
+        self.committed = false;
+        self.whereabouts.clear();
+        self.set_cookies.clear();
+        self.event = None;
     }
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! early_request_filter       time limits; the header section is complete
 //! request_filter             refuse what no backend may see · route · sessions · what to inject · require · csrf
-//! upstream_peer              whose turn it is
+//! upstream_peer              whose turn it is · on a replay the newest sessions first
 //! upstream_request_filter    STRIP · cut our cookie · announce the client · INJECT · prove    may run again on a retry
 //!    ... backend ...
 //! upstream_response_filter   read the batches · STRIP · the backend's cookies · (1xx? stop) · COMMIT             durable before the head leaves
@@ -21,6 +21,7 @@ pub mod context;
 pub mod forwarding;
 pub mod gate;
 pub mod options;
+pub mod replay;
 pub mod reply;
 pub mod tether;
 pub mod tls;
@@ -58,9 +59,10 @@ use options::{AliasHeaders, Goal, OnMissing, RouteOptions};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::http::ServerSession;
-use pingora::proxy::{FailToProxy, ProxyHttp, Session as Downstream};
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session as Downstream};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, ErrorType, OrErr as _, Result};
+use replay::Withheld;
 use reply::Failure;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -133,37 +135,47 @@ impl Proxy {
         let cookies = split(lines, &snapshot.cookie_names);
         let is_use = route.touch && ctx.survey.cause.is_use(route.background);
         let mut exchange = Box::new(Exchange::new(target, cookies.rest, is_use));
-        if !route.cookies.is_empty() {
-            let rest = std::mem::replace(&mut exchange.cookies, Rest::Untouched);
-            let counter = Counter::new(&snapshot, target, self.clock.now());
-            exchange.cookies = counter.forwarded(request.headers.get(COOKIE), rest);
-        }
         exchange.cut_target = answer::cut_target(request, route).map_err(|failure| ctx.fail(failure))?;
-        if route.sessions.is_empty() {
-            return Ok(exchange);
-        }
         let now = self.clock.now();
+        // Where we answer ourselves, nothing is required and nobody is kept away.
+        let asks_a_backend = route.goal != Goal::Status;
         let mut visitor = Visitor::new(&cookies.ours, route.on_outage, &self.outages, now);
-        let Some(upstream) = snapshot.upstream(target) else {
-            for used in &route.sessions {
-                let session = visitor.session(&snapshot.policies[used.policy], used.policy, false).await;
-                exchange.sessions.push(session.map_err(|failure| ctx.fail(failure))?);
-            }
-            return Ok(exchange);
-        };
-        let mut allowance = Allowance::new(upstream.options().profile.budget, route.sessions.len());
-        for used in route.sessions.iter().skip(1) {
-            allowance.owe(snapshot.policies[used.policy].voice.owed());
-        }
         for (index, used) in route.sessions.iter().enumerate() {
             let policy = &snapshot.policies[used.policy];
-            let session = visitor.session(policy, used.policy, route.require == Some(index)).await;
+            let is_required = asks_a_backend && route.require == Some(index);
+            let session = visitor.session(policy, used.policy, is_required).await;
             let mut session = session.map_err(|failure| ctx.fail(failure))?;
-            if policy.manager.options().bond.is_some() {
+            if asks_a_backend && policy.manager.options().bond.is_some() {
                 let known = self.recognize(policy, &mut session, downstream, ctx, now).await;
                 known.map_err(|failure| ctx.fail(failure))?;
             }
             exchange.sessions.push(session);
+        }
+        Ok(exchange)
+    }
+
+    /// Writes down what the backend is told: the headers of each session, and the cookies of its own that it gets back.
+    async fn tell(&self, downstream: &Downstream, ctx: &Context, exchange: &mut Exchange) -> Result<()> {
+        let (snapshot, request, now) = (&ctx.snapshot, downstream.req_header(), self.clock.now());
+        let route = route(snapshot, exchange);
+        if !route.cookies.is_empty() {
+            let rest = std::mem::replace(&mut exchange.cookies, Rest::Untouched);
+            let counter = Counter::new(snapshot, exchange.target, now);
+            let line = request.headers.get(COOKIE);
+            exchange.cookies = counter.forwarded(line, rest);
+            if route.holds_cookies() {
+                let rest = std::mem::replace(&mut exchange.cookies, Rest::Untouched);
+                let place = backend_cookies::place(request, host(request), Self::client(downstream, ctx).is_secure);
+                exchange.cookies = counter.with_held(line, rest, &exchange.sessions, &place);
+            }
+        }
+        let upstream = snapshot.upstream(exchange.target).ok_or_else(unrouted)?;
+        let mut allowance = Allowance::new(upstream.options().profile.budget, route.sessions.len());
+        for used in route.sessions.iter().skip(1) {
+            allowance.owe(snapshot.policies[used.policy].voice.owed());
+        }
+        for used in &route.sessions {
+            let policy = &snapshot.policies[used.policy];
             let nonce = policy.voice.needs_nonce().then(proof::nonce).transpose();
             let nonce = nonce.or_err(ErrorType::InternalError, "numbering a request")?;
             exchange.portions.push(Portion { end: 0, nonce });
@@ -171,19 +183,45 @@ impl Proxy {
         // Nothing fails any more: what a request holds from now on its end gives back.
         for (index, used) in route.sessions.iter().enumerate() {
             let teller = Teller { policy: &snapshot.policies[used.policy], used, now };
-            self.tell(teller, index, &mut exchange, &mut allowance, request).await;
+            self.tell_of(teller, index, exchange, &mut allowance, request).await;
         }
-        if route.holds_cookies() {
-            let rest = std::mem::replace(&mut exchange.cookies, Rest::Untouched);
-            let place = backend_cookies::place(request, host(request), Self::client(downstream, ctx).is_secure);
-            let counter = Counter::new(&snapshot, target, now);
-            exchange.cookies = counter.with_held(request.headers.get(COOKIE), rest, &exchange.sessions, &place);
+        Ok(())
+    }
+
+    /// Begins an exchange anew with the newest sessions: the answer to what the backend was told before is void.
+    async fn begin_again(&self, downstream: &Downstream, ctx: &mut Context) -> Result<()> {
+        let Some(mut exchange) = ctx.exchange.take() else { return Err(unrouted()) };
+        exchange.begin_again();
+        let renewed = self.renew(downstream, ctx, &mut exchange).await;
+        ctx.exchange = Some(exchange);
+        renewed
+    }
+
+    async fn renew(&self, downstream: &Downstream, ctx: &mut Context, exchange: &mut Exchange) -> Result<()> {
+        let snapshot = Arc::clone(&ctx.snapshot);
+        let (route, now) = (route(&snapshot, exchange), self.clock.now());
+        for (used, session) in route.sessions.iter().zip(&mut exchange.sessions) {
+            let manager = &snapshot.policies[used.policy].manager;
+            if let Err(error) = manager.renew(session, now).await {
+                self.outages.report(manager.options(), &error);
+                return Err(ctx.fail(Failure::SessionUnknown));
+            }
         }
-        Ok(exchange)
+        if is_missing(route, exchange) {
+            exchange.set_cookies.extend(answer::farewell(&snapshot, exchange, now));
+            return Err(ctx.fail(Failure::SessionEnded));
+        }
+        let lines = downstream.req_header().headers.get_all(COOKIE).iter().map(http::HeaderValue::as_bytes);
+        exchange.cookies = split(lines, &snapshot.cookie_names).rest;
+        self.tell(downstream, ctx, exchange).await?;
+        if waits(downstream, route) {
+            tether::tie(downstream, &snapshot, exchange).await;
+        }
+        Ok(())
     }
 
     /// Writes the headers of one session, and lends the request the messages that its answer may consume.
-    async fn tell(
+    async fn tell_of(
         &self,
         teller: Teller<'_>,
         index: usize,
@@ -307,17 +345,17 @@ impl ProxyHttp for Proxy {
     }
 
     async fn request_filter(&self, downstream: &mut Downstream, ctx: &mut Context) -> Result<bool> {
-        let exchange = self.admit(downstream, ctx).await?;
+        let mut exchange = self.admit(downstream, ctx).await?;
         let route = &ctx.snapshot.targets[exchange.target];
         if route.goal == Goal::Status {
             ctx.exchange = Some(exchange);
             return Box::pin(status::answer(downstream, ctx, self.clock.now())).await.map(|()| true);
         }
-        let missing = route.require.is_some_and(|session| exchange.sessions[session].snapshot().is_none());
+        self.tell(downstream, ctx, &mut exchange).await?;
+        let missing = is_missing(route, &exchange);
         let (answer, csrf) = (missing.then(|| route.on_missing.clone()), route.csrf);
         let cookies = if missing { answer::farewell(&ctx.snapshot, &exchange, self.clock.now()) } else { Vec::new() };
-        if !missing && route.ends_with_session && downstream.req_header().method.is_safe() {
-            // What waits for an answer may be a long poll. What changes something is not kept from its answer.
+        if !missing && waits(downstream, route) {
             tether::tie(downstream, &ctx.snapshot, &exchange).await;
         }
         ctx.exchange = Some(exchange);
@@ -344,6 +382,9 @@ impl ProxyHttp for Proxy {
     }
 
     async fn upstream_peer(&self, downstream: &mut Downstream, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+        if ctx.exchange.as_ref().is_some_and(|exchange| exchange.outdated) {
+            Box::pin(self.begin_again(downstream, ctx)).await?;
+        }
         let (snapshot, Some(exchange)) = (&ctx.snapshot, &mut ctx.exchange) else { return Err(unrouted()) };
         let upstream = snapshot.upstream(exchange.target).ok_or_else(unrouted)?;
         // A retry after a broken connection asks the same server once more; one that refused is in `tried` for good.
@@ -461,7 +502,14 @@ impl ProxyHttp for Proxy {
         if personal.is_ok() && snapshot.targets[target].ends_with_session {
             tether::retie(downstream, &snapshot, exchange).await;
         }
-        let mut personal = personal.map_err(|failure| ctx.fail(failure))?;
+        let mut personal = match personal {
+            Ok(personal) => personal,
+            Err(Withheld::For(failure)) => return Err(ctx.fail(failure)),
+            Err(Withheld::ToAskAgain) => {
+                exchange.outdated = true; // `error_while_proxy` sees to it that the backend is asked again
+                return Err(Failure::ConditionFailed.error());
+            }
+        };
         if withholds_cookie {
             personal = personal.max(Personal::Read); // with it in sight, no cache would have kept the answer
         }
@@ -534,6 +582,8 @@ impl ProxyHttp for Proxy {
         error
     }
 
+    /// What was heard too early is asked again: `answer::commit` has seen to it that this does no harm.
+    ///
     /// HF8: only an idempotent request is sent again, and only when the backend closed a connection that was in use before.
     fn error_while_proxy(
         &self,
@@ -544,6 +594,10 @@ impl ProxyHttp for Proxy {
         client_reused: bool,
     ) -> BError {
         let has_ended = tether::has_ended(downstream);
+        if ctx.exchange.as_ref().is_some_and(|exchange| exchange.outdated) {
+            error.set_retry(!has_ended);
+            return error;
+        }
         let repeatable = downstream.req_header().method.is_idempotent()
             && !downstream.as_ref().retry_buffer_truncated()
             && !has_ended;
@@ -602,6 +656,17 @@ impl ProxyHttp for Proxy {
         downstream.req_header().method.to_string()
     }
 
+    /// A backend that is asked again is no fault, and told in our own words.
+    fn suppress_proxy_warn_log(
+        &self,
+        _downstream: &Downstream,
+        ctx: &Context,
+        _error: &Error,
+        _at: ProxyWarnLogContext,
+    ) -> bool {
+        ctx.exchange.as_ref().is_some_and(|exchange| exchange.outdated)
+    }
+
     /// Our own refusals and clients that left are told in our own words.
     fn suppress_error_log(&self, _downstream: &Downstream, _ctx: &Context, _error: &Error) -> bool {
         true
@@ -625,6 +690,17 @@ fn unrouted() -> BError {
 fn host(request: &RequestHeader) -> &str {
     let header = request.headers.get(HOST).and_then(|host| host.to_str().ok());
     header.or(request.uri.authority().map(http::uri::Authority::as_str)).unwrap_or_default()
+}
+
+/// Whether the session that the route requires is not there.
+fn is_missing(route: &RouteOptions, exchange: &Exchange) -> bool {
+    route.require.is_some_and(|session| exchange.sessions[session].snapshot().is_none())
+}
+
+/// Whether a request ends with its sessions while it waits for an answer: it may be a long poll. What changes something
+/// is not kept from its answer.
+fn waits(downstream: &Downstream, route: &RouteOptions) -> bool {
+    route.ends_with_session && downstream.req_header().method.is_safe()
 }
 
 /// The route of an exchange.

@@ -6,8 +6,8 @@ use cloakroom::clock::{Clock as _, ManualClock, Timestamp};
 use cloakroom::codec::{AtRest, Key, KeyRing, TokenMode};
 use cloakroom::cookie::{CookieName, CookieOptions, CookiePolicy, SameSite, header::split};
 use cloakroom::manager::{
-    Account, CommitError, Committed, Consume, Custody, HistoryError, Keep, OnRefused, Permit, PolicyOptions, Presented,
-    Session, SessionError, SessionManager, Subject,
+    Account, CommitError, Committed, Consume, Custody, HistoryError, Keep, OnConflict, OnRefused, Permit, PolicyOptions,
+    Presented, Session, SessionError, SessionManager, Subject,
 };
 use cloakroom::secret::Secret;
 use cloakroom::session::{
@@ -213,7 +213,7 @@ fn options() -> PolicyOptions {
         limits: Limits::default(),
         choices: CookieChoices::default(),
         on_refused: OnRefused::Error,
-        on_conflict: OnRefused::Error,
+        on_conflict: OnConflict::Error,
         apply_on_error_status: false,
         consume: Consume::Always,
         clear_site_data: Vec::new(),

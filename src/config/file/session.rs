@@ -5,7 +5,7 @@ use super::super::moment::Moment;
 use super::super::unit::{MaxAge, Period, Size};
 use super::super::word::{Choice, Echo, Encoding, Secure};
 use crate::cookie::SameSite;
-use crate::manager::{Consume, OnChange, OnRefused, SiteData, WhenFull};
+use crate::manager::{Consume, OnChange, OnConflict, OnRefused, SiteData, WhenFull};
 use crate::wire::{Dialect, Forward};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -44,8 +44,8 @@ pub struct Session {
     pub max_flashes: Given<usize>,
     /// What happens to the page when its batch was refused: 502, or it is delivered.
     pub on_refused: Given<Choice<OnRefused>>,
-    /// What happens to the page when an `X-Session-If` did not hold: 409, or it is delivered.
-    pub on_conflict: Given<Choice<OnRefused>>,
+    /// What happens to the page when an `X-Session-If` did not hold: 409, it is delivered, or the request is sent again.
+    pub on_conflict: Given<Choice<OnConflict>>,
     /// The most sessions of one owner at a time; 0 is no limit.
     pub max_sessions_per_owner: Given<u32>,
     /// What a login does that would be one too many: it is `reject`ed, or ends the `oldest` session of the owner, or the
