@@ -22,6 +22,8 @@
 //!   where there may be only so many at a time; each has a *seat* on it.
 //! * *tether*: what ties an exchange that lasts to its sessions, so that it ends when one of them does.
 //! * *lease*: the hold of one request on messages for the next page, which no other request is shown meanwhile.
+//! * *lock*: a session that a request has to itself. *turn*: what lies in the record for that, and ends by itself.
+//! * *replay*: the same request sent again with the newest session, after a condition that did not hold.
 //! * *held*: of a cookie of the backend that the session keeps in the browser's place, by a rule of the route.
 //! * *history*: the last changes of a session, or of an owner's sessions, without their values: when, by which route, which
 //!   verbs and keys. Each is a *happening*. It outlives the session; *standing*: how the session stood at last.

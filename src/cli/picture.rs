@@ -75,6 +75,7 @@ pub fn json(config: &Config) -> Json {
             "name": options.name,
             "store": match &options.keep { Keep::Store(name) => name, Keep::Browser(_) => "cookie" },
             "revocation": each.revocation,
+            "lock": if options.lock.is_some() { "exclusive" } else { "off" },
             "max_sessions_per_owner": options.max_sessions_per_owner.map(|cap| cap.limit),
             "history": options.history.map(|history| history.most),
             "cookie": options.cookie.name().as_str(),
@@ -255,6 +256,7 @@ fn session(policy: &Policy) -> [String; 3] {
         .map_or(String::new(), |history| format!(", {} changes kept for {}", history.most, Period(history.keeps)));
     let headers = &policy.headers;
     let extras = [
+        (options.lock.is_some(), ", one request at a time"),
         (headers.csrf, ", csrf token"),
         (headers.proof_key.is_some(), ", proven requests"),
         (headers.nonce, ", nonce required"),

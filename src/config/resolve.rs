@@ -14,6 +14,7 @@ mod history;
 mod keep;
 mod key;
 mod listener;
+mod lock;
 mod memcached;
 mod network;
 mod policy;
@@ -119,6 +120,7 @@ pub(super) fn resolve(
     let mut policies = policy::policies(file, &stores, to);
     key::apart(file, &keys, to);
     let routes = route::routes(file, &policies, to);
+    lock::leases(file, &policies, &routes, &upstreams, to);
     cookie_rules::mark(&mut policies, &routes);
     collisions::across(file, &policies, &routes, to);
     let proxy = proxy(file, to);

@@ -114,6 +114,14 @@ fn settle(session: &mut Table, Policy { options, .. }: &Policy) {
     if let Some(history) = options.history {
         session.entry("history_keeps").or_insert_with(|| time(history.keeps));
     }
+    if let Some(lock) = options.lock {
+        let waiters = Value::Integer(lock.waiters.try_into().unwrap_or(i64::MAX));
+        for (name, value) in
+            [("lock_wait", time(lock.wait)), ("lock_waiters", waiters), ("lock_lease", time(lock.lease))]
+        {
+            session.entry(name).or_insert(value);
+        }
+    }
     let cookie = section(session, "cookie");
     if let Some(life) = options.expiry.browser {
         cookie.entry("renew_after").or_insert(time(life.renew_after));

@@ -169,6 +169,20 @@ impl Word for Access {
     const WORDS: &'static [(&'static str, Self)] = &[("write", Self::Write), ("read", Self::Read)];
 }
 
+/// `lock` of a session policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Locking {
+    /// Requests of one session run beside each other.
+    #[default]
+    Off,
+    /// One after the other.
+    Exclusive,
+}
+
+impl Word for Locking {
+    const WORDS: &'static [(&'static str, Self)] = &[("off", Self::Off), ("exclusive", Self::Exclusive)];
+}
+
 /// `csrf` of a route.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Csrf {

@@ -70,6 +70,7 @@ impl SessionManager {
             had_session: task.session.had_session(),
             shown: task.shown,
             lent: task.session.handed.mark(),
+            holds: None,
             remember: task.remember,
         };
         let chance = self.chance(task.may_begin(record.is_some()))?;

@@ -14,6 +14,7 @@ mod creations;
 mod csrf;
 mod degraded;
 mod desk;
+mod exclusive;
 mod history;
 mod lending;
 mod newest;
@@ -21,6 +22,7 @@ mod options;
 mod others;
 mod outcome;
 mod presented;
+mod queue;
 mod revocation;
 mod revocations;
 mod seats;
@@ -33,9 +35,10 @@ pub use bond::{Bond, Looks, OnChange};
 pub use census::{CensusError, Glimpse};
 pub use creations::{Creations, Rate, Share};
 pub use degraded::OnOutage;
+pub use exclusive::LockError;
 pub use options::{
-    Consent, Consume, HistoryOptions, Keep, OnConflict, OnRefused, OwnerCap, PolicyOptions, Protection, SiteData,
-    WhenFull,
+    Consent, Consume, HistoryOptions, Keep, LockOptions, OnConflict, OnRefused, OwnerCap, PolicyOptions, Protection,
+    SiteData, WhenFull,
 };
 pub use outcome::{CommitError, Committed, Event, Permit, SessionError};
 pub use presented::Presented;
@@ -46,11 +49,13 @@ use crate::clock::Timestamp;
 use crate::codec::{AtRest, Binding, Freshness, KeyRing, TokenMode};
 use crate::cookie::{CookieName, CookiePolicy};
 use crate::session::{
-    Batch, Chance, Changed, Handed, Head, Imprint, Lineage, NoRandomness, Plan, PolicyTag, Reading, Record, Refusal,
-    Refused, Rules, SessionId, Shown, Situation, Snapshot, State, Step, Unreadable, View, plan, random,
+    Batch, Chance, Changed, Handed, Head, Imprint, Lineage, Mark, NoRandomness, Plan, PolicyTag, Reading, Record,
+    Refusal, Refused, Rules, SessionId, Shown, Situation, Snapshot, State, Step, Unreadable, View, plan, random,
 };
 use crate::store::{Store, StoreError, Version};
+use exclusive::Lock;
 use newest::{Newest, Read};
+use queue::Queues;
 use seats::Seats;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -108,6 +113,8 @@ pub struct Session {
     handed: Handed,
     /// The cookies of our name that came: whole ones, or numbered pieces.
     pieces: presented::Pieces,
+    /// What keeps others away from it.
+    lock: Option<Lock>,
     /// What the visitor looks like, where the policy binds its sessions.
     imprint: Imprint,
     /// What has changed about him since the session was bound to him.
@@ -117,7 +124,7 @@ pub struct Session {
 impl Session {
     fn new(state: State, origin: Origin, snapshot: Option<Snapshot>, pieces: presented::Pieces) -> Self {
         let (handed, imprint, changed) = (Handed::Free, Imprint::default(), Changed::default());
-        Self { state, origin, snapshot, handed, pieces, imprint, changed }
+        Self { state, origin, snapshot, handed, pieces, lock: None, imprint, changed }
     }
 
     /// What the visitor's cookie turned out to be.
@@ -157,6 +164,8 @@ pub struct SessionManager {
     binding: Binding,
     tag: PolicyTag,
     writers: Arc<Writers>,
+    /// Who waits for a session to be his alone.
+    queues: Queues,
     /// What the operator has ended, where a store can remember it.
     revocations: Option<Arc<Revocations>>,
     /// The seats of owners, where they may have so many sessions at a time.
@@ -177,8 +186,8 @@ impl SessionManager {
         let (writers, tag) = (Arc::new(Writers::new()), PolicyTag::new(&options.name));
         let capped = options.max_sessions_per_owner.filter(|_| matches!(custody, Custody::Server { .. }));
         let seats = capped.map(|cap| Seats::new(cap, options.expiry.longest(), options.not_before));
-        let (revocations, marks) = (None, AtomicU64::new(0));
-        Ok(Self { options, custody, ring, binding, tag, writers, revocations, seats, first_mark, marks })
+        let (queues, revocations, marks) = (Queues::default(), None, AtomicU64::new(0));
+        Ok(Self { options, custody, ring, binding, tag, writers, queues, revocations, seats, first_mark, marks })
     }
 
     /// The same manager, which heeds what the operator ends.
@@ -196,6 +205,7 @@ impl SessionManager {
     #[must_use]
     pub fn succeeding(mut self, before: &Self) -> Self {
         self.writers = Arc::clone(&before.writers);
+        self.queues = before.queues.clone();
         if let (Some(seats), Some(before)) = (&mut self.seats, &before.seats) {
             seats.succeed(before);
         }
@@ -386,6 +396,7 @@ impl SessionManager {
             had_session: session.had_session(),
             shown: Shown::NOTHING,
             lent: None,
+            holds: None,
             remember: None,
         };
         let chance = Chance { lineage: Lineage::from_bytes([0; 12]), mark: [0; 8] };
@@ -429,6 +440,8 @@ impl SessionManager {
                 OnConflict::Deliver => OnRefused::Deliver,
                 OnConflict::Error | OnConflict::Replay => OnRefused::Error,
             },
+            // What another request has overtaken does not pass as if it counted, whatever the policy says of the rest.
+            Refusal::Lock => OnRefused::Error,
             _ => self.options.on_refused,
         }
     }
@@ -485,8 +498,13 @@ impl SessionManager {
     /// Chance for one attempt; a lineage is drawn only where a session may begin.
     fn chance(&self, begins: bool) -> Result<Chance, NoRandomness> {
         let lineage = if begins { Lineage::generate()? } else { Lineage::from_bytes([0; 12]) };
+        Ok(Chance { lineage, mark: self.mark() })
+    }
+
+    /// A mark that no other write has.
+    fn mark(&self) -> Mark {
         let count = self.marks.fetch_add(1, Ordering::Relaxed);
-        Ok(Chance { lineage, mark: self.first_mark.wrapping_add(count).to_be_bytes() })
+        self.first_mark.wrapping_add(count).to_be_bytes()
     }
 
     const fn policy(&self) -> &CookiePolicy {

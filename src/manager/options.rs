@@ -109,6 +109,17 @@ pub struct HistoryOptions {
     pub keeps: Duration,
 }
 
+/// One request at a time for each session (`lock = "exclusive"`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LockOptions {
+    /// How long a request waits for its turn at most.
+    pub wait: Duration,
+    /// How many requests wait for one session in this process at most.
+    pub waiters: usize,
+    /// When the lock of a request ends that does not give it back.
+    pub lease: Duration,
+}
+
 /// What shows that a visitor has consented to a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Consent {
@@ -161,6 +172,8 @@ pub struct PolicyOptions {
     pub on_refused: OnRefused,
     /// What happens to the page when an `X-Session-If` did not hold.
     pub on_conflict: OnConflict,
+    /// One request at a time for each session; `None`: as many as there are.
+    pub lock: Option<LockOptions>,
     /// Obey commands on answers of status 500 and above.
     pub apply_on_error_status: bool,
     /// When flash messages are consumed.

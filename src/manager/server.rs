@@ -123,6 +123,7 @@ impl SessionManager {
             had_session,
             shown: task.shown,
             lent: task.session.handed.mark(),
+            holds: task.session.holds(),
             remember: task.remember,
         };
         let chance = self.chance(task.may_begin(record.is_some()))?;

@@ -274,6 +274,9 @@ pub(super) async fn commit(
         if committed.event == Some(Event::Destroyed) {
             exchange.forgotten.extend_from_slice(&manager.options().clear_site_data);
         }
+        if matches!(committed.event, Some(Event::Changed | Event::Renewed | Event::Destroyed)) {
+            exchange.sessions[index].let_go(); // the lease ended with the write
+        }
         exchange.event = exchange.event.or(committed.event);
         exchange.whereabouts[index] = committed.whereabouts;
         exchange.set_cookies.extend(committed.cookies);
@@ -387,6 +390,7 @@ pub(super) fn farewell(snapshot: &Snapshot, exchange: &Exchange, now: Timestamp)
 fn failure_of(refused: &Refused) -> Failure {
     match refused.reason {
         Refusal::Condition => Failure::ConditionFailed,
+        Refusal::Lock => Failure::LockLost,
         _ => Failure::BatchRefused,
     }
 }

@@ -169,6 +169,11 @@ impl Exchange {
         }
     }
 
+    /// Whether others wait for a session until the request gives it back.
+    pub(super) fn is_locked(&self) -> bool {
+        self.sessions.iter().any(Session::is_locked)
+    }
+
     /// Forgets what the backend was told and what it has answered; the sessions, and what could not be reached, stay.
     pub(super) fn begin_again(&mut self) {
         self.told.clear();

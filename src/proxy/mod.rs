@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! early_request_filter       time limits; the header section is complete
-//! request_filter             refuse what no backend may see · route · sessions · what to inject · require · csrf
+//! request_filter             refuse what no backend may see · route · sessions · require · csrf · lock · what to inject
 //! upstream_peer              whose turn it is · on a replay the newest sessions first
 //! upstream_request_filter    STRIP · cut our cookie · announce the client · INJECT · prove    may run again on a retry
 //!    ... backend ...
-//! upstream_response_filter   read the batches · STRIP · the backend's cookies · (1xx? stop) · COMMIT             durable before the head leaves
+//! upstream_response_filter   read the batches · STRIP · the backend's cookies · (1xx? stop) · COMMIT             durable before the head leaves · unlock
 //! response_filter            Set-Cookie · Clear-Site-Data · the operator's edits
 //! fail_to_proxy              our own page
-//! logging                    one line · what the request holds and no answer has settled goes back
+//! logging                    one line · what the request holds and no answer has settled goes back · unlock
 //! ```
 //!
 //! The order is a security property and not configurable. Only this layer knows pingora's proxy traits.
@@ -34,6 +34,7 @@ mod backend_cookies;
 mod csrf;
 mod farewell;
 mod frames;
+mod lock;
 mod messages;
 mod seldom;
 mod site_data;
@@ -282,6 +283,25 @@ impl Proxy {
         peer.options.idle_timeout = Some(Duration::ZERO);
     }
 
+    /// Answers a visitor who has not the session that the route requires.
+    async fn turn_away(&self, downstream: &mut Downstream, ctx: &mut Context, exchange: Box<Exchange>) -> Result<bool> {
+        let on_missing = route(&ctx.snapshot, &exchange).on_missing.clone();
+        let cookies = answer::farewell(&ctx.snapshot, &exchange, self.clock.now());
+        ctx.exchange = Some(exchange);
+        discard_body(downstream).await;
+        match on_missing {
+            OnMissing::Status(status) => {
+                reply::page(downstream, status, &ctx.snapshot.options.error_pages, &cookies).await?;
+                ctx.failure = Some(Failure::SessionMissing(status));
+            }
+            OnMissing::Redirect(template) => {
+                let location = answer::location(&template, downstream.req_header());
+                reply::redirect(downstream, &location, &cookies).await?;
+            }
+        }
+        Ok(true)
+    }
+
     /// Refuses what another site may have caused; `true` when it was refused and answered.
     async fn guard(&self, downstream: &mut Downstream, ctx: &mut Context, session: usize) -> Result<bool> {
         let Err(failure) = csrf::check(downstream, ctx, session).await? else { return Ok(false) };
@@ -346,39 +366,39 @@ impl ProxyHttp for Proxy {
 
     async fn request_filter(&self, downstream: &mut Downstream, ctx: &mut Context) -> Result<bool> {
         let mut exchange = self.admit(downstream, ctx).await?;
-        let route = &ctx.snapshot.targets[exchange.target];
+        let snapshot = Arc::clone(&ctx.snapshot);
+        let route = &snapshot.targets[exchange.target];
         if route.goal == Goal::Status {
             ctx.exchange = Some(exchange);
             return Box::pin(status::answer(downstream, ctx, self.clock.now())).await.map(|()| true);
         }
-        self.tell(downstream, ctx, &mut exchange).await?;
-        let missing = is_missing(route, &exchange);
-        let (answer, csrf) = (missing.then(|| route.on_missing.clone()), route.csrf);
-        let cookies = if missing { answer::farewell(&ctx.snapshot, &exchange, self.clock.now()) } else { Vec::new() };
-        if !missing && waits(downstream, route) {
-            tether::tie(downstream, &ctx.snapshot, &exchange).await;
+        // Boxed: an ordinary request must not pay for the size of these futures.
+        if is_missing(route, &exchange) {
+            return Box::pin(self.turn_away(downstream, ctx, exchange)).await;
+        }
+        if let Some(session) = route.csrf {
+            ctx.exchange = Some(exchange);
+            if Box::pin(self.guard(downstream, ctx, session)).await? {
+                return Ok(true);
+            }
+            exchange = ctx.exchange.take().ok_or_else(unrouted)?;
+        }
+        if !route.locked.is_empty() {
+            let locked = Box::pin(lock::take(downstream, &snapshot, &mut exchange, &*self.clock, &self.outages)).await;
+            if let Err(failure) = locked {
+                ctx.exchange = Some(exchange); // what is locked already is given back at the end
+                return Err(ctx.fail(failure));
+            }
+            if is_missing(route, &exchange) {
+                return Box::pin(self.turn_away(downstream, ctx, exchange)).await; // it ended meanwhile
+            }
+        }
+        let told = self.tell(downstream, ctx, &mut exchange).await;
+        if told.is_ok() && waits(downstream, route) {
+            tether::tie(downstream, &snapshot, &exchange).await;
         }
         ctx.exchange = Some(exchange);
-        if missing {
-            discard_body(downstream).await;
-        }
-        match answer {
-            None => match csrf {
-                None => Ok(false),
-                // Boxed: a route without it must not pay for the size of this future.
-                Some(session) => Box::pin(self.guard(downstream, ctx, session)).await,
-            },
-            Some(OnMissing::Status(status)) => {
-                reply::page(downstream, status, &ctx.snapshot.options.error_pages, &cookies).await?;
-                ctx.failure = Some(Failure::SessionMissing(status));
-                Ok(true)
-            }
-            Some(OnMissing::Redirect(template)) => {
-                let location = answer::location(&template, downstream.req_header());
-                reply::redirect(downstream, &location, &cookies).await?;
-                Ok(true)
-            }
-        }
+        told.map(|()| false)
     }
 
     async fn upstream_peer(&self, downstream: &mut Downstream, ctx: &mut Context) -> Result<Box<HttpPeer>> {
@@ -499,6 +519,9 @@ impl ProxyHttp for Proxy {
             Box::pin(commit).await
         };
         let target = exchange.target;
+        if personal.is_ok() && exchange.is_locked() {
+            Box::pin(lock::give_back(&snapshot, exchange, &self.outages, self.clock.now())).await;
+        }
         if personal.is_ok() && snapshot.targets[target].ends_with_session {
             tether::retie(downstream, &snapshot, exchange).await;
         }
@@ -645,6 +668,9 @@ impl ProxyHttp for Proxy {
         if let Some(exchange) = ctx.exchange.as_mut().filter(|exchange| messages::are_held(exchange)) {
             let (outages, now) = (&self.outages, self.clock.now());
             Box::pin(messages::give_back(&ctx.snapshot, exchange, outages, now)).await;
+        }
+        if let Some(exchange) = ctx.exchange.as_mut().filter(|exchange| exchange.is_locked()) {
+            Box::pin(lock::give_back(&ctx.snapshot, exchange, &self.outages, self.clock.now())).await;
         }
         if let Some(gate) = context::gate(&downstream.downstream_session) {
             gate.end_exchange();

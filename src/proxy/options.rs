@@ -208,6 +208,8 @@ pub struct RouteOptions {
     pub touch: bool,
     /// Whether one of a script does.
     pub background: Background,
+    /// The indices, within `sessions`, of those that a request has to itself, in the order in which they are locked.
+    pub locked: Vec<usize>,
     /// Whether an exchange that lasts ends when one of its sessions does.
     pub ends_with_session: bool,
     /// What a WebSocket that ends so is told.

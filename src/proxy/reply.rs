@@ -28,6 +28,10 @@ pub enum Failure {
     CsrfWrong,
     /// The session store cannot answer.
     SessionUnknown,
+    /// Other requests of the same session did not end in time, or too many wait for it.
+    SessionBusy,
+    /// The request took so long that its lock on the session has passed to another one.
+    LockLost,
     /// The backend's commands were refused.
     BatchRefused,
     /// The backend's `X-Session-If` did not hold.
@@ -46,9 +50,9 @@ impl Failure {
             Self::Flood => 429,
             Self::SessionEnded => 401,
             Self::CsrfOrigin | Self::CsrfMissing | Self::CsrfWrong => 403,
-            Self::SessionUnknown => 503,
+            Self::SessionUnknown | Self::SessionBusy => 503,
             Self::BatchRefused | Self::UnaskedUpgrade => 502,
-            Self::ConditionFailed => 409,
+            Self::ConditionFailed | Self::LockLost => 409,
         }
     }
 
@@ -65,6 +69,8 @@ impl Failure {
             Self::CsrfMissing => "csrf_missing",
             Self::CsrfWrong => "csrf_wrong",
             Self::SessionUnknown => "session_unknown",
+            Self::SessionBusy => "session_busy",
+            Self::LockLost => "lock_lost",
             Self::BatchRefused => "batch_refused",
             Self::ConditionFailed => "condition_failed",
             Self::UnaskedUpgrade => "unasked_upgrade",

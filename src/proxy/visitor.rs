@@ -5,7 +5,7 @@ use super::context::Policy;
 use super::reply::Failure;
 use crate::clock::Timestamp;
 use crate::cookie::header::Found;
-use crate::manager::{Keep, OnOutage, Presented, Session};
+use crate::manager::{Keep, OnOutage, Presented, Session, SessionError};
 use smallvec::SmallVec;
 
 /// The visitor of one request.
@@ -43,15 +43,30 @@ impl<'a> Visitor<'a> {
         if store.is_none_or(|store| !self.failed.contains(&store)) {
             match policy.manager.resolve(Presented::of(self.cookies, index), self.now).await {
                 Ok(session) => return Ok(session),
-                Err(error) => {
-                    self.outages.report(options, &error);
-                    if !error.is_outage() {
-                        return Err(Failure::SessionUnknown);
-                    }
-                    self.failed.extend(store);
-                }
+                Err(error) => self.is_told(policy, &error)?,
             }
         }
+        self.without_store(policy, index, is_required)
+    }
+
+    /// Notes that the store of this policy has failed.
+    ///
+    /// # Errors
+    /// [`Failure::SessionUnknown`] when it is no outage, which the request could go on in.
+    pub(super) fn is_told(&mut self, policy: &'a Policy, error: &SessionError) -> Result<(), Failure> {
+        let options = policy.manager.options();
+        self.outages.report(options, error);
+        if let Keep::Store(store) = &options.keep {
+            self.failed.push(store);
+        }
+        if error.is_outage() { Ok(()) } else { Err(Failure::SessionUnknown) }
+    }
+
+    /// What stands in for the session of a policy whose store has failed.
+    ///
+    /// # Errors
+    /// As [`Visitor::session`].
+    pub(super) fn without_store(&self, policy: &Policy, index: usize, is_required: bool) -> Result<Session, Failure> {
         let presented = Presented::of(self.cookies, index);
         let stand_in = policy.manager.stand_in(&presented, self.on_outage, self.now).ok_or(Failure::SessionUnknown)?;
         let is_unknown = stand_in.is_degraded() && stand_in.snapshot().is_none();

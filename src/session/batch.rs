@@ -25,11 +25,22 @@ pub enum Refusal {
     Condition,
     /// The nonce of the request is missing from its answer.
     Nonce,
+    /// Another request has taken the lock of this one over.
+    Lock,
 }
 
 impl Refusal {
-    const ALL: [Self; 8] =
-        [Self::Escape, Self::Key, Self::Charset, Self::Limit, Self::Type, Self::Rights, Self::Condition, Self::Nonce];
+    const ALL: [Self; 9] = [
+        Self::Escape,
+        Self::Key,
+        Self::Charset,
+        Self::Limit,
+        Self::Type,
+        Self::Rights,
+        Self::Condition,
+        Self::Nonce,
+        Self::Lock,
+    ];
 
     /// The word of the protocol.
     #[must_use]
@@ -43,6 +54,7 @@ impl Refusal {
             Self::Rights => "rights",
             Self::Condition => "condition",
             Self::Nonce => "nonce",
+            Self::Lock => "lock",
         }
     }
 

@@ -5,7 +5,7 @@
 
 use super::imprint::Imprint;
 use super::parts::{Reader, Writer};
-use super::record::Record;
+use super::record::{Record, Turn};
 use super::view::Unreadable;
 use super::{held, lease};
 use crate::clock::Timestamp;
@@ -14,6 +14,7 @@ const HELD: u8 = 1;
 const SEEN: u8 = 2;
 const KEPT: u8 = 3;
 const LENT: u8 = 4;
+const TURN: u8 = 5;
 const IMPRINT: u8 = 16;
 
 /// The tagged parts where they lie.
@@ -29,11 +30,17 @@ pub(super) struct Extras<'a> {
     pub(super) leases: Option<&'a [u8]>,
     /// [`Record::imprint`].
     pub(super) imprint: Option<Imprint>,
+    /// [`Record::turn`].
+    pub(super) turn: Option<Turn>,
 }
 
 /// Whether a record has any tagged part but held cookies, which have a form of their own when they are alone.
 pub(super) fn has_more_than_held(record: &Record) -> bool {
-    record.seen_at.is_some() || record.kept_until.is_some() || !record.leases.is_empty() || !record.imprint.is_empty()
+    record.seen_at.is_some()
+        || record.kept_until.is_some()
+        || !record.leases.is_empty()
+        || record.turn.is_some()
+        || !record.imprint.is_empty()
 }
 
 /// Writes the tagged parts, with the length of all of them in front.
@@ -57,6 +64,12 @@ pub(super) fn encode(record: &Record, out: &mut Writer) {
     if !record.leases.is_empty() {
         part(LENT, &|out| out.0.extend(lease::bytes(&record.leases)));
     }
+    if let Some(Turn { token, until }) = record.turn {
+        part(TURN, &|out| {
+            out.0.extend_from_slice(&token);
+            out.u64(until.as_millis());
+        });
+    }
     if !record.imprint.is_empty() {
         part(IMPRINT, &|out| out.0.extend(record.imprint.encode()));
     }
@@ -79,12 +92,18 @@ impl<'a> Extras<'a> {
                 SEEN => extras.seen_at = Some(moment(part)?),
                 KEPT => extras.kept_until = Some(moment(part)?),
                 LENT => extras.leases = Some(part),
+                TURN => extras.turn = Some(turn(part)?),
                 IMPRINT => extras.imprint = Some(Imprint::decode(part)?),
                 _ => return Err(Unreadable),
             }
         }
         Ok(extras)
     }
+}
+
+fn turn(bytes: &[u8]) -> Result<Turn, Unreadable> {
+    let (token, until) = bytes.split_first_chunk().ok_or(Unreadable)?;
+    Ok(Turn { token: *token, until: moment(until)? })
 }
 
 fn moment(bytes: &[u8]) -> Result<Timestamp, Unreadable> {

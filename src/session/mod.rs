@@ -32,7 +32,7 @@ pub use imprint::{Changed, Digest, Imprint, Trait};
 pub use lease::{Handed, LEASE, Lease};
 pub use name::{Flash, MAX_NAME_LEN, Name, Owner, Value};
 pub use plan::{Chance, Draft, Farewell, Plan, Reading, Rules, Shown, Situation, Step, plan};
-pub use record::{Mark, Record};
+pub use record::{Mark, Record, Turn};
 pub use revocation::{ENDED, EndedOwner};
 pub use revocation_list::RevocationList;
 pub use roster::{Roster, Seat};

@@ -68,6 +68,8 @@ pub struct Situation<'a> {
     pub shown: Shown<'a>,
     /// The mark under which the request holds messages that no other request is shown.
     pub lent: Option<Mark>,
+    /// The token under which the session is the request's alone: its turn ends with what is written.
+    pub holds: Option<Mark>,
     /// A refusal that the next request shall be told about (`on_refused = "deliver"`).
     pub remember: Option<Refusal>,
 }
@@ -164,6 +166,7 @@ pub fn plan(
         return Ok(Plan::NOTHING);
     }
     check(&batch.conditions, current.map(|(record, _)| record), now)?;
+    check_turn(situation, batch)?;
     match batch.destroy {
         Some(scope @ (Scope::This | Scope::All)) => destroy(situation, scope, batch, rules, chance, now),
         others => {
@@ -184,7 +187,8 @@ fn destroy(
 ) -> Result<Plan, Refused> {
     let mut farewell = Batch::default();
     farewell.changes.flash.clone_from(&batch.changes.flash);
-    let blank = Situation { current: None, had_session: false, shown: Shown::NOTHING, lent: None, remember: None };
+    let blank =
+        Situation { current: None, had_session: false, shown: Shown::NOTHING, lent: None, holds: None, remember: None };
     let successor = match change(&blank, &farewell, rules, chance, now)? {
         Step::Create(draft) => Some(draft),
         _ => None,
@@ -214,6 +218,7 @@ fn change(
     let changed = kept.is_none_or(|(before, _)| *before != record);
 
     let draft = |mut record: Record| {
+        end_turn(&mut record, situation.holds);
         record.revision = record.revision.saturating_add(1);
         record.mark = chance.mark;
         record.take_back(situation.lent, now);
@@ -252,11 +257,13 @@ fn change(
             if notes {
                 note_use(&mut record, rules, extend, now);
             }
+            let ends_turn = end_turn(&mut record, situation.holds);
             if situation.lent.is_some_and(|mark| before.has_lent(mark)) {
                 record.take_back(situation.lent, now);
                 return Ok(Step::GiveBack(encode(&record), due.unwrap_or(deadline)));
             }
-            due.map_or(Step::Nothing, |deadline| Step::Touch(deadline, notes.then(|| encode(&record))))
+            let noted = (notes || ends_turn).then(|| encode(&record));
+            due.map_or(Step::Nothing, |deadline| Step::Touch(deadline, noted))
         }
     })
 }
@@ -279,6 +286,28 @@ fn keep_cookie(
     if is_handed_out || renewed.is_none() || (extend && rules.expiry.renewal_due(record.kept_until, renewed)) {
         record.kept_until = renewed;
     }
+}
+
+/// Whoever has lost the session to another request writes nothing any more: the other one has not seen it. To that an
+/// answer that asks for nothing is no danger.
+fn check_turn(situation: &Situation<'_>, batch: &Batch) -> Result<(), Refused> {
+    let (Some(token), Some((record, _)), false) = (situation.holds, situation.current, batch.is_empty()) else {
+        return Ok(());
+    };
+    if record.turn.is_some_and(|turn| turn.token == token) {
+        return Ok(());
+    }
+    let detail = "the request took longer than `lock_lease`, and another one has been given the session since";
+    Err(Refused::new(Refusal::Lock, detail))
+}
+
+/// Ends the turn of the request that is answered; whether it was its own. That is no change of the session.
+fn end_turn(record: &mut Record, holds: Option<Mark>) -> bool {
+    let is_own = record.turn.is_some_and(|turn| Some(turn.token) == holds);
+    if is_own {
+        record.turn = None;
+    }
+    is_own
 }
 
 fn note_use(record: &mut Record, rules: &Rules<'_>, extend: bool, now: Timestamp) {
@@ -407,7 +436,7 @@ mod tests {
             imprint: Imprint::default(),
         };
         let current = current.map(|record| (record, NOW.after(EXPIRY.idle)));
-        let situation = Situation { current, had_session: had, shown, lent: Some(LENT), remember: None };
+        let situation = Situation { current, had_session: had, shown, lent: Some(LENT), holds: None, remember: None };
         let keys = |draft: &Draft| {
             let keys = draft.record.values.keys().map(Name::as_str).collect::<Vec<_>>().join(",");
             format!("[{keys}|{}]", draft.record.flashes.len())
@@ -627,7 +656,8 @@ mod tests {
         };
         let later = NOW.after(50 * MINUTE);
         let current = Some((&ada, later.after(MINUTE)));
-        let situation = Situation { current, had_session: true, shown: Shown::NOTHING, lent: None, remember: None };
+        let situation =
+            Situation { current, had_session: true, shown: Shown::NOTHING, lent: None, holds: None, remember: None };
         let deadline = |batch: &Batch| match plan(&situation, batch, &rules, CHANCE, later).unwrap().step {
             Step::Replace(draft) | Step::Move(draft, _) => draft.deadline,
             other => panic!("{other:?}"),

@@ -14,6 +14,15 @@ use std::time::Duration;
 /// A random mark that every write leaves in the record, so that a write of unknown outcome can be looked up.
 pub type Mark = [u8; 8];
 
+/// The right of one request to write alone (`lock = "exclusive"`): whoever comes later waits for its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Whose it is: no two requests have the same.
+    pub token: Mark,
+    /// When it ends by itself. Until somebody else takes it, it is still its holder's.
+    pub until: Timestamp,
+}
+
 /// Everything that is kept about one session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -45,6 +54,8 @@ pub struct Record {
     pub kept_until: Option<Timestamp>,
     /// What the session is bound to, where its policy binds sessions.
     pub imprint: Imprint,
+    /// Who may write alone at the moment.
+    pub turn: Option<Turn>,
     /// Why the previous batch was refused, until the backend has been told.
     pub refusal: Option<Refusal>,
     /// The data.
@@ -92,6 +103,7 @@ impl Record {
             seen_at: None,
             kept_until: None,
             imprint: Imprint::NONE,
+            turn: None,
             refusal: None,
             values: BTreeMap::new(),
             held: Vec::new(),

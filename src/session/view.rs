@@ -21,7 +21,7 @@ use super::imprint::Imprint;
 use super::lease::{self, Handed, Lease};
 use super::name::{Flash, Name, Owner, Value};
 use super::parts::{Reader, Writer};
-use super::record::{Mark, Record};
+use super::record::{Mark, Record, Turn};
 use crate::clock::Timestamp;
 use smallvec::SmallVec;
 use std::time::Duration;
@@ -351,6 +351,12 @@ impl<'a> View<'a> {
         self.extras.imprint
     }
 
+    /// Who may write alone at the moment.
+    #[must_use]
+    pub const fn turn(&self) -> Option<Turn> {
+        self.extras.turn
+    }
+
     /// The cookies of the backend that the session holds, in the order of their creation.
     ///
     /// # Errors
@@ -435,6 +441,7 @@ impl<'a> View<'a> {
             seen_at: self.seen_at(),
             kept_until: self.kept_until(),
             imprint: self.imprint().unwrap_or_default(),
+            turn: self.turn(),
             refusal: self.refusal,
             values: values.collect::<Result<_, Unreadable>>()?,
             flashes: flashes.collect::<Result<_, Unreadable>>()?,
@@ -500,8 +507,10 @@ mod tests {
     }
 
     fn extended() -> Record {
+        let (seen_at, kept_until) = (Some(Timestamp::from_millis(5)), Some(Timestamp::NEVER));
         let leases = vec![Lease { mark: [7; 8], until: Timestamp::from_millis(6), flashes: vec![1] }];
-        Record { seen_at: Some(Timestamp::from_millis(5)), kept_until: Some(Timestamp::NEVER), leases, ..holder() }
+        let turn = Some(Turn { token: [8; 8], until: Timestamp::from_millis(7) });
+        Record { seen_at, kept_until, leases, turn, ..holder() }
     }
 
     #[test]
@@ -550,6 +559,7 @@ mod tests {
         assert!(tagged(&[]) && tagged(&[2, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 1]));
         assert!(!tagged(&[200, 0, 0, 0, 0]), "a tag that nobody knows");
         assert!(!tagged(&[2, 0, 0, 0, 1, 0]), "a moment of one byte");
+        assert!(!tagged(&[5, 0, 0, 0, 15, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), "a turn without its end");
         assert!(!tagged(&[1, 0, 0, 0, 0, 1, 0, 0, 0, 0]), "a tag that came before");
     }
 

@@ -45,6 +45,8 @@ every_engine! {
     several::a_logout_is_final_on_every_proxy,
     several::a_logout_ends_what_lasts_on_every_proxy,
     several::writers_on_two_proxies_add_up,
+    several::a_lock_on_a_session_holds_on_every_proxy,
+    several::a_late_answer_whose_lock_is_another_proxys_by_then_writes_nothing,
     several::a_cap_on_an_owner_holds_on_every_proxy,
     several::sessions_move_from_the_disk_while_visitors_use_them,
 }

@@ -4,9 +4,10 @@ use crate::engine::Engine;
 use crate::support::client::get;
 use crate::support::lasting::{Stage, close_frame, end_of, events, stands, websocket};
 use crate::support::message::Message;
-use crate::support::upstream::{Gate, ok, status};
+use crate::support::upstream::{Answer, Gate, ok, status};
 use crate::support::{Browser, Site, eventually};
 use std::thread;
+use std::time::Duration;
 
 /// The same visitor at another proxy.
 fn same<'s>(visitor: &Browser<'_>, site: &'s Site) -> Browser<'s> {
@@ -208,4 +209,64 @@ fn a_near_cache_answers_for_its_store_and_hears_what_other_proxies_change() {
     let seen = here.look();
     engine.thaw();
     assert_eq!(seen.data(), "a=2", "no server was needed for that");
+}
+
+/// A request of every second writer on another proxy; each writes the number after the one that it was told.
+pub fn a_lock_on_a_session_holds_on_every_proxy(engine: &Engine) {
+    // S14
+    const WRITERS: usize = 20;
+    let config = engine.config("") + "lock = \"exclusive\"\nlock_wait = \"60s\"\nlock_waiters = 32\n";
+    let counts = |request: &crate::support::message::Message| match request.target().as_str() {
+        "/count" => {
+            let before: usize = request.data().trim_start_matches("n=").parse().unwrap_or(0);
+            ok().say("Set", format!("n={}", before + 1))
+        }
+        _ => ok(),
+    };
+    let sites = [Site::answering(&config, counts), Site::answering(&config, counts)];
+    let mut ada = sites[0].browser();
+    ada.visit(ok().say("Set", "n=0"));
+    let cookie = ada.cookie();
+    thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let (site, cookie) = (&sites[writer % 2], &cookie);
+            scope.spawn(move || assert_eq!(site.fetch(&get("/count").with("Cookie", cookie)).status(), 200));
+        }
+    });
+    assert_eq!(ada.look().data(), format!("n={WRITERS}"));
+}
+
+/// A backend that says that it is still there until its lock is over, and only then answers.
+pub fn a_late_answer_whose_lock_is_another_proxys_by_then_writes_nothing(engine: &Engine) {
+    let config = engine.config("")
+        + "lock = \"exclusive\"\nlock_lease = \"1s\"\n[upstreams.app]\nservers = [\"@app\"]\nrequest_timeout = \"1s\"\n";
+    let is_over = Gate::shut();
+    let gate = is_over.clone();
+    let slow = Site::answering(&config, move |request: &crate::support::message::Message| {
+        let gate = gate.clone();
+        match request.target().as_str() {
+            "/late" => Answer::takeover(move |reader| {
+                while !gate.is_open() {
+                    thread::sleep(Duration::from_millis(100));
+                    drop(reader.stream.write_all(b"HTTP/1.1 103 Early Hints\r\n\r\n"));
+                }
+                drop(reader.stream.write_all(&ok().say("Set", "n=late").bytes("GET")));
+                drop(reader.head());
+            }),
+            _ => ok().into(),
+        }
+    });
+    let quick = Site::new(&config);
+    let mut ada = slow.browser();
+    ada.visit(ok().say("Set", "n=0"));
+    let mut there = same(&ada, &quick);
+    let mut late = slow.client();
+    late.send(get("/late").with("Cookie", ada.cookie()).bytes());
+    slow.upstream.wait_for(2);
+    assert_eq!(there.visit(ok().say("Set", "n=1")).got.status(), 200, "once the lease is over");
+    is_over.open();
+    assert_eq!(late.answer("GET").status(), 409);
+    assert!(slow.proxy.has_logged("lock_lost"));
+    slow.upstream.take();
+    assert_eq!(there.look().data(), "n=1");
 }

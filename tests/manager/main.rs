@@ -6,6 +6,7 @@ mod ages;
 mod browser;
 mod copies;
 mod emptied;
+mod exclusive;
 mod history;
 mod ids;
 mod lending;
@@ -130,6 +131,17 @@ in_a_store! {
     ids::a_logout_through_the_old_id_ends_the_session,
     ids::a_ticket_of_an_older_key_is_issued_again_on_sight,
     ids::a_late_answer_under_an_older_key_hands_out_the_newest_id_or_none,
+    exclusive::a_session_is_one_requests_alone_in_every_process,
+    exclusive::what_an_answer_writes_ends_its_lock,
+    exclusive::a_lock_is_no_change_of_the_session,
+    exclusive::the_lock_of_a_process_that_died_ends_by_its_clock,
+    exclusive::an_answer_whose_lock_has_passed_to_another_writes_nothing,
+    exclusive::a_lease_that_nobody_took_is_still_its_holders,
+    exclusive::what_others_write_on_routes_without_a_lock_leaves_it_in_place,
+    exclusive::who_waits_follows_the_session_to_its_new_id_or_its_end,
+    exclusive::no_more_wait_than_may,
+    exclusive::in_one_process_the_next_comes_when_the_one_before_leaves,
+    exclusive::who_has_no_session_locks_nothing,
     races::a_hundred_parallel_answers_lose_nothing,
     races::parallel_answers_that_change_the_id_lose_nothing,
     races::a_logout_among_parallel_answers_leaves_no_id_alive,

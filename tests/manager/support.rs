@@ -6,8 +6,8 @@ use cloakroom::clock::{Clock as _, ManualClock, Timestamp};
 use cloakroom::codec::{AtRest, Key, KeyRing, TokenMode};
 use cloakroom::cookie::{CookieName, CookieOptions, CookiePolicy, SameSite, header::split};
 use cloakroom::manager::{
-    Account, CommitError, Committed, Consume, Custody, HistoryError, Keep, OnConflict, OnRefused, Permit, PolicyOptions,
-    Presented, Session, SessionError, SessionManager, Subject,
+    Account, CommitError, Committed, Consume, Custody, HistoryError, Keep, LockError, OnConflict, OnRefused, Permit,
+    PolicyOptions, Presented, Session, SessionError, SessionManager, Subject,
 };
 use cloakroom::secret::Secret;
 use cloakroom::session::{
@@ -113,6 +113,14 @@ impl House {
         self.commit(session, Ok(asked), Shown::NOTHING).await
     }
 
+    pub async fn lock(&self, session: &mut Session) -> Result<(), LockError> {
+        self.manager.lock(session, &*self.clock).await
+    }
+
+    pub async fn unlock(&self, session: &mut Session) {
+        self.manager.unlock(session, self.clock.now()).await.unwrap();
+    }
+
     /// The backend answers a request that came with `session`.
     pub async fn answer(&self, session: &Session, batch: Batch) -> Committed {
         self.try_answer(session, batch).await.unwrap()
@@ -214,6 +222,7 @@ fn options() -> PolicyOptions {
         choices: CookieChoices::default(),
         on_refused: OnRefused::Error,
         on_conflict: OnConflict::Error,
+        lock: None,
         apply_on_error_status: false,
         consume: Consume::Always,
         clear_site_data: Vec::new(),

@@ -312,6 +312,11 @@ impl Gate {
         self.0.1.notify_all();
     }
 
+    /// Whether it is open.
+    pub fn is_open(&self) -> bool {
+        *lock(&self.0.0) >= self.0.2
+    }
+
     /// Waits until it is open.
     pub fn pass(&self) {
         let (waiting, changed, many) = &*self.0;

@@ -45,6 +45,8 @@ pub struct Route {
     pub touch: Given<bool>,
     /// Whether requests of scripts extend the sessions; what a browser fetches ahead never does.
     pub background: Given<Choice<Background>>,
+    /// `false`: its requests wait for no session, whatever the policy says.
+    pub lock: Given<bool>,
     /// Whether WebSockets, event streams and long polls end when a session of theirs does.
     pub end_with_session: Given<bool>,
     /// The code of the frame that closes such a WebSocket.

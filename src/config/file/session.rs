@@ -3,7 +3,7 @@
 use super::super::given::{At, Given, Named, Section, Short, Shorthand};
 use super::super::moment::Moment;
 use super::super::unit::{MaxAge, Period, Size};
-use super::super::word::{Choice, Echo, Encoding, Secure};
+use super::super::word::{Choice, Echo, Encoding, Locking, Secure};
 use crate::cookie::SameSite;
 use crate::manager::{Consume, OnChange, OnConflict, OnRefused, SiteData, WhenFull};
 use crate::wire::{Dialect, Forward};
@@ -46,6 +46,14 @@ pub struct Session {
     pub on_refused: Given<Choice<OnRefused>>,
     /// What happens to the page when an `X-Session-If` did not hold: 409, it is delivered, or the request is sent again.
     pub on_conflict: Given<Choice<OnConflict>>,
+    /// `exclusive`: one request at a time for each session, on the routes that may write to it.
+    pub lock: Given<Choice<Locking>>,
+    /// How long a request waits for its turn before it is answered 503: at most a minute.
+    pub lock_wait: Given<Period>,
+    /// How many requests wait for one session in this process; the next one is answered 503 at once.
+    pub lock_waiters: Given<usize>,
+    /// When the lock of a request ends that does not give it back: not before the upstream's `request_timeout`.
+    pub lock_lease: Given<Period>,
     /// The most sessions of one owner at a time; 0 is no limit.
     pub max_sessions_per_owner: Given<u32>,
     /// What a login does that would be one too many: it is `reject`ed, or ends the `oldest` session of the owner, or the

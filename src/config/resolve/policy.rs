@@ -8,7 +8,7 @@ use super::super::problem::Problem;
 use super::super::unit::{Period, Size};
 use super::super::word::Word as _;
 use super::store::Stores;
-use super::{Resolver, bond, cookie, headers, history, keep};
+use super::{Resolver, bond, cookie, headers, history, keep, lock};
 use crate::clock::Timestamp;
 use crate::cookie::{CookieOptions, CookiePolicy};
 use crate::manager::{Keep, OwnerCap, PolicyOptions, SiteData};
@@ -50,6 +50,8 @@ fn one(
     let max_sessions_per_owner = owner_cap(name, session, keep.as_ref(), to);
     let history = history::history(name, session, keep.as_ref(), to);
     let not_before = not_before(&session.not_before, to).max(everywhere);
+    let lock = lock::lock(name, session, keep.as_ref(), to);
+    lock::replay(name, session, keep.as_ref(), to);
     let expiry = expiry(name, session, keep.as_ref(), to);
     let cookie = cookie::cookie(name, session, secure, to);
     let consent = cookie::consent(session, cookie.as_ref(), to);
@@ -73,6 +75,7 @@ fn one(
         choices: choices?,
         on_refused: session.on_refused.value(),
         on_conflict: session.on_conflict.value(),
+        lock,
         apply_on_error_status: session.apply_on_error_status.or(false),
         consume: session.flash.consume.value(),
         clear_site_data: clear_site_data(session, cookie.as_ref(), to),

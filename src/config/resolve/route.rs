@@ -5,7 +5,7 @@ use super::super::file::{File, HeaderEdits as Edits, Route};
 use super::super::given::{At, Section, Span};
 use super::super::problem::Problem;
 use super::cookie::Transport;
-use super::{Resolver, cookie_rules, goal, headers, rights};
+use super::{Resolver, cookie_rules, goal, headers, lock, rights};
 use crate::manager::OnOutage;
 use crate::proxy::background::Background;
 use crate::proxy::options::{HeaderEdits, OnMissing, RouteOptions};
@@ -74,6 +74,7 @@ fn one(
         close_code: close_code(route, to),
         request_headers: edits(&route.request_headers, reserved, to),
         response_headers: edits(&route.response_headers, reserved, to),
+        locked: lock::locked(route, sessions.as_deref().unwrap_or_default(), policies),
         matcher: matcher?,
         goal: goal?,
         sessions: sessions?,
