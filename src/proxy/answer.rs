@@ -26,8 +26,11 @@ use http::header::{COOKIE, HOST, HeaderName, SET_COOKIE};
 use pingora::http::{RequestHeader, ResponseHeader};
 use smallvec::SmallVec;
 
-/// What each session of the route was asked by an answer: mostly nothing; or why it could not be understood.
-pub(super) type HeardAll = SmallVec<[Result<Option<Box<Heard>>, Refused>; 1]>;
+/// What a session was asked by an answer: mostly nothing; or why it could not be understood.
+type Said = Result<Option<Box<Heard>>, Refused>;
+
+/// The same of each session of the route.
+pub(super) type HeardAll = SmallVec<[Said; 1]>;
 
 /// Reads the batches of an answer, one for each session of the route.
 pub(super) fn hear(snapshot: &Snapshot, exchange: &Exchange, response: &ResponseHeader) -> HeardAll {
@@ -286,7 +289,7 @@ pub(super) async fn commit(
 }
 
 /// What was heard with the index of its session, batches with conditions before the others.
-fn conditions_first(heard: HeardAll) -> SmallVec<[(usize, Result<Option<Box<Heard>>, Refused>); 1]> {
+fn conditions_first(heard: HeardAll) -> SmallVec<[(usize, Said); 1]> {
     let has_conditions = |heard: &Result<Option<Box<Heard>>, Refused>| matches!(heard, Ok(Some(heard)) if !heard.batch.conditions.is_empty());
     let mut heard: SmallVec<[_; 1]> = heard.into_iter().enumerate().collect();
     heard.sort_by_key(|(_, heard)| !has_conditions(heard));
