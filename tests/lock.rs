@@ -9,7 +9,7 @@ use support::client::{Client, get};
 use support::lasting::upgrade;
 use support::message::Message;
 use support::upstream::{Answer, Gate, ok, status};
-use support::{Browser, Site};
+use support::{Browser, Site, eventually};
 
 const MANY: usize = 20;
 
@@ -125,7 +125,7 @@ fn who_waits_too_long_or_is_one_too_many_is_told_to_come_again() {
         let (site, gate, cookie, mut holder) = held(&config);
         assert!(busy(site.fetch(&get("/").with("Cookie", &cookie))), "{config}");
         assert_eq!(site.upstream.take().len(), 1, "the backend does not hear of it");
-        assert!(site.proxy.has_logged("session_busy"), "{config}");
+        eventually("the log says so", || site.proxy.has_logged("session_busy"));
         gate.open();
         assert_eq!(holder.answer("GET").status(), 200);
         assert_eq!(site.fetch(&get("/").with("Cookie", &cookie)).status(), 200);
