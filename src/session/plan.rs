@@ -253,8 +253,8 @@ fn change(
         _ if changed => Step::Replace(draft(record)?),
         (Some((before, deadline)), _) => {
             let due = rules.expiry.touch_due(rules.expiry.clocks(before.age(), deadline), extend, now);
-            let notes = due.is_some() && rules.notes_use && extend;
-            if notes {
+            let in_use = due.is_some() && rules.notes_use && extend;
+            if in_use {
                 note_use(&mut record, rules, extend, now);
             }
             let ends_turn = end_turn(&mut record, situation.holds);
@@ -262,7 +262,7 @@ fn change(
                 record.take_back(situation.lent, now);
                 return Ok(Step::GiveBack(encode(&record), due.unwrap_or(deadline)));
             }
-            let noted = (notes || ends_turn).then(|| encode(&record));
+            let noted = (in_use || ends_turn).then(|| encode(&record));
             due.map_or(Step::Nothing, |deadline| Step::Touch(deadline, noted))
         }
     })
