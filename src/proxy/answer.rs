@@ -261,7 +261,8 @@ pub(super) async fn commit(
         let session = &exchange.sessions[index];
         let committed = manager.commit(session, asked, permit, shown, now).await;
         let is_untouched = matches!(exchange.event, None | Some(Event::Touched));
-        let again = may_ask_again && is_untouched && committed.as_ref().is_err_and(|error| resolves(manager, session, error));
+        let again =
+            may_ask_again && is_untouched && committed.as_ref().is_err_and(|error| resolves(manager, session, error));
         if !again {
             note(manager, session, batch, committed.as_ref(), route, outages, now).await;
         }

@@ -102,6 +102,17 @@ pub struct Portion {
     pub nonce: Option<HeaderValue>,
 }
 
+/// How far an exchange has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// No final answer has come.
+    Asking,
+    /// One has been heard: no other is.
+    Answered,
+    /// It was heard in vain: the sessions are to be read again, and the backend is asked once more.
+    Outdated,
+}
+
 /// What a routed request carries from the request to the answer.
 #[derive(Debug)]
 pub struct Exchange {
@@ -129,10 +140,8 @@ pub struct Exchange {
     pub resent: usize,
     /// How often the backend was asked again because a session was not what it had been told.
     pub replays: usize,
-    /// The sessions are to be read again before the backend is asked.
-    pub outdated: bool,
-    /// A final answer has been committed.
-    pub committed: bool,
+    /// How far it has come.
+    pub stage: Stage,
     /// Where each session is to be found since then, in their order; empty when nothing was committed.
     pub whereabouts: SmallVec<[Whereabouts; 1]>,
     /// `Set-Cookie` lines that the answer must carry.
@@ -160,8 +169,7 @@ impl Exchange {
             tried: SmallVec::new(),
             resent: 0,
             replays: 0,
-            outdated: false,
-            committed: false,
+            stage: Stage::Asking,
             whereabouts: SmallVec::new(),
             set_cookies: SmallVec::new(),
             forgotten: Forgotten::new(),
@@ -181,8 +189,7 @@ impl Exchange {
         self.inject.clear();
         self.tried.pop(); // it could be reached
         self.replays += 1;
-        self.outdated = false;
-        self.committed = false;
+        self.stage = Stage::Asking;
         self.whereabouts.clear();
         self.set_cookies.clear();
         self.event = None;

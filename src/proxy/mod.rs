@@ -52,7 +52,7 @@ use async_trait::async_trait;
 use backend_cookies::Counter;
 use bytes::Bytes;
 use caching::Personal;
-use context::{Context, Exchange, InFlight, Policy, Portion, Snapshot};
+use context::{Context, Exchange, InFlight, Policy, Portion, Snapshot, Stage};
 use forwarding::Client;
 use http::header::{COOKIE, EXPECT, HOST, SET_COOKIE, TRANSFER_ENCODING, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Version};
@@ -402,7 +402,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn upstream_peer(&self, downstream: &mut Downstream, ctx: &mut Context) -> Result<Box<HttpPeer>> {
-        if ctx.exchange.as_ref().is_some_and(|exchange| exchange.outdated) {
+        if ctx.exchange.as_ref().is_some_and(|exchange| exchange.stage == Stage::Outdated) {
             Box::pin(self.begin_again(downstream, ctx)).await?;
         }
         let (snapshot, Some(exchange)) = (&ctx.snapshot, &mut ctx.exchange) else { return Err(unrouted()) };
@@ -488,8 +488,8 @@ impl ProxyHttp for Proxy {
         }
         let is_final = switches || !response.status.is_informational();
         let mut heard = match &mut ctx.exchange {
-            Some(exchange) if is_final && !exchange.committed => {
-                exchange.committed = true;
+            Some(exchange) if is_final && exchange.stage == Stage::Asking => {
+                exchange.stage = Stage::Answered;
                 Some(answer::hear(&snapshot, exchange, response))
             }
             _ => None,
@@ -529,7 +529,7 @@ impl ProxyHttp for Proxy {
             Ok(personal) => personal,
             Err(Withheld::For(failure)) => return Err(ctx.fail(failure)),
             Err(Withheld::ToAskAgain) => {
-                exchange.outdated = true; // `error_while_proxy` sees to it that the backend is asked again
+                exchange.stage = Stage::Outdated; // `error_while_proxy` sees to it that the backend is asked again
                 return Err(Failure::ConditionFailed.error());
             }
         };
@@ -617,7 +617,7 @@ impl ProxyHttp for Proxy {
         client_reused: bool,
     ) -> BError {
         let has_ended = tether::has_ended(downstream);
-        if ctx.exchange.as_ref().is_some_and(|exchange| exchange.outdated) {
+        if ctx.exchange.as_ref().is_some_and(|exchange| exchange.stage == Stage::Outdated) {
             error.set_retry(!has_ended);
             return error;
         }
@@ -690,7 +690,7 @@ impl ProxyHttp for Proxy {
         _error: &Error,
         _at: ProxyWarnLogContext,
     ) -> bool {
-        ctx.exchange.as_ref().is_some_and(|exchange| exchange.outdated)
+        ctx.exchange.as_ref().is_some_and(|exchange| exchange.stage == Stage::Outdated)
     }
 
     /// Our own refusals and clients that left are told in our own words.

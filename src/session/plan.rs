@@ -583,7 +583,7 @@ mod tests {
         };
         let shown = Shown { flashes: &[1], reading: Reading::All, refusal: false };
         let current = Some((&greeted, NOW.after(EXPIRY.idle)));
-        let situation = Situation { current, had_session: true, shown, lent: None, remember: None };
+        let situation = Situation { current, had_session: true, shown, lent: None, holds: None, remember: None };
         let step = |batch: &Batch| plan(&situation, batch, &rules, CHANCE, NOW).unwrap().step;
         assert!(matches!(step(&Batch::default()), Step::Replace(draft) if draft.record.flashes.is_empty()));
         let cleared = Batch { changes: Changes { clear: true, ..Changes::default() }, ..Batch::default() };
