@@ -223,11 +223,10 @@ pub(super) async fn commit(
     let mut each = exchange.sessions.iter().zip(used.zip(&heard));
     let refused = each.find_map(|(session, (manager, heard))| {
         let refused = heard.as_ref().err().filter(|_| manager.options().on_refused == OnRefused::Error)?;
-        Some((session, manager, CommitError::Refused(refused.clone())))
+        Some((Case { manager, session, route, outages, now }, CommitError::Refused(refused.clone())))
     });
-    if let Some((session, manager, refused)) = refused {
-        note(manager, session, None, Err(&refused), route, outages, now).await;
-        return Err(withheld(manager, route, &refused, false, outages));
+    if let Some((case, refused)) = refused {
+        return Err(case.withheld(None, &refused, false).await);
     }
     let may_ask_again = may_be_sent_again(downstream.req_header(), exchange);
 
@@ -258,15 +257,15 @@ pub(super) async fn commit(
         let consents = consents(manager.options(), downstream.req_header());
         let permit = Permit { consents, share, ..Permit::of(&used.rights, exchange.is_use) };
         let batch = heard.as_ref().ok().and_then(Option::as_ref).map(|heard| &heard.batch);
-        let session = &exchange.sessions[index];
-        let committed = manager.commit(session, asked, permit, shown, now).await;
-        let is_untouched = matches!(exchange.event, None | Some(Event::Touched));
-        let again =
-            may_ask_again && is_untouched && committed.as_ref().is_err_and(|error| resolves(manager, session, error));
-        if !again {
-            note(manager, session, batch, committed.as_ref(), route, outages, now).await;
-        }
-        let committed = committed.map_err(|error| withheld(manager, route, &error, again, outages))?;
+        let case = Case { manager, session: &exchange.sessions[index], route, outages, now };
+        let committed = match manager.commit(case.session, asked, permit, shown, now).await {
+            Ok(committed) => committed,
+            Err(error) => {
+                let is_untouched = matches!(exchange.event, None | Some(Event::Touched));
+                return Err(case.withheld(batch, &error, may_ask_again && is_untouched).await);
+            }
+        };
+        case.note(batch, Ok(&committed)).await;
         exchange.sessions[index].settle();
         if let Some(error) = &committed.unwritten {
             outages.report_unwritten(manager.options(), error);
@@ -314,28 +313,52 @@ async fn rehearse(
         let permit = Permit::of(&used.rights, exchange.is_use);
         let manager = &snapshot.policies[used.policy].manager;
         if let Err(error) = manager.rehearse(session, &heard.batch, permit, now) {
-            let again = may_ask_again && resolves(manager, session, &error);
-            if !again {
-                note(manager, session, Some(&heard.batch), Err(&error), route, outages, now).await;
-            }
-            return Err(withheld(manager, route, &error, again, outages));
+            let case = Case { manager, session, route, outages, now };
+            return Err(case.withheld(Some(&heard.batch), &error, may_ask_again).await);
         }
     }
     Ok(())
 }
 
-/// Notes what became of an answer in the histories of its session; that this failed is no reason to withhold a page.
-async fn note(
-    manager: &SessionManager,
-    session: &Session,
-    batch: Option<&Batch>,
-    outcome: Result<&Committed, &CommitError>,
-    route: &RouteOptions,
-    outages: &OutageLog,
+/// An answer to one session of a route.
+struct Case<'a> {
+    manager: &'a SessionManager,
+    session: &'a Session,
+    route: &'a RouteOptions,
+    outages: &'a OutageLog,
     now: Timestamp,
-) {
-    if let Err(error) = manager.remember(session, batch, outcome, &route.name, now).await {
-        outages.report_forgotten(manager.options(), &error);
+}
+
+impl Case<'_> {
+    /// Notes what became of it in the histories of its session; that this failed is no reason to withhold a page.
+    async fn note(&self, batch: Option<&Batch>, outcome: Result<&Committed, &CommitError>) {
+        let remembered = self.manager.remember(self.session, batch, outcome, &self.route.name, self.now).await;
+        if let Err(error) = remembered {
+            self.outages.report_forgotten(self.manager.options(), &error);
+        }
+    }
+
+    /// Tells why its page is withheld. Nothing is noted of an answer after which the backend is asked again.
+    async fn withheld(&self, batch: Option<&Batch>, error: &CommitError, may_ask_again: bool) -> Withheld {
+        let policy = self.manager.options();
+        let withheld = match error {
+            CommitError::Refused(refused) if may_ask_again && self.manager.wants_replay(self.session, refused) => {
+                access::report_replay(policy, &self.route.name, refused);
+                return Withheld::ToAskAgain;
+            }
+            CommitError::Refused(refused) => {
+                access::report_refused(policy, &self.route.name, refused, "the page was withheld");
+                failure_of(refused)
+            }
+            // Told by the access log, and once in a while by who refuses: a flood must not fill the log.
+            CommitError::Flood(_) => Failure::Flood,
+            CommitError::Session(error) => {
+                self.outages.report(policy, error);
+                Failure::SessionUnknown
+            }
+        };
+        self.note(batch, Err(error)).await;
+        withheld.into()
     }
 }
 
@@ -351,38 +374,6 @@ fn share<'a>(snapshot: &'a Snapshot, downstream: &Downstream) -> Option<Share<'a
 fn consents(policy: &PolicyOptions, request: &RequestHeader) -> bool {
     let Some(Consent::Cookie(name)) = &policy.consent else { return false };
     carries(request.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes), name)
-}
-
-/// Whether what was refused may pass when the backend is asked again, and the policy wants that.
-fn resolves(manager: &SessionManager, session: &Session, error: &CommitError) -> bool {
-    matches!(error, CommitError::Refused(refused) if manager.wants_replay(session, refused))
-}
-
-/// Tells why a page is withheld; `again`: for another one.
-fn withheld(
-    manager: &SessionManager,
-    route: &RouteOptions,
-    error: &CommitError,
-    again: bool,
-    outages: &OutageLog,
-) -> Withheld {
-    let policy = manager.options();
-    match error {
-        CommitError::Refused(refused) if again => {
-            access::report_replay(policy, &route.name, refused);
-            Withheld::ToAskAgain
-        }
-        CommitError::Refused(refused) => {
-            access::report_refused(policy, &route.name, refused, "the page was withheld");
-            failure_of(refused).into()
-        }
-        // Told by the access log, and once in a while by who refuses: a flood must not fill the log.
-        CommitError::Flood(_) => Failure::Flood.into(),
-        CommitError::Session(error) => {
-            outages.report(policy, error);
-            Failure::SessionUnknown.into()
-        }
-    }
 }
 
 /// The `Set-Cookie` lines that an answer of our own owes to the browser.
