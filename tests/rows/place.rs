@@ -1,0 +1,294 @@
+//! A proxy in this process, by a clock that the test moves, in front of every application, over every store.
+
+use crate::backends::{BACKENDS, LANGUAGES};
+use crate::page::{Page, Saw};
+use crate::support::client::{Client, Jar, SetCookie};
+use crate::support::message::Message;
+use cloakroom::app::Server;
+use cloakroom::clock::{Clock as _, ManualClock, SystemClock};
+use cloakroom::config::{Config, parse};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// The stores that every row must work on.
+pub const STORES: [&str; 3] = ["memory", "disk", "redis"];
+
+/// The session that the browser keeps itself.
+const COOKIE: &str = "cookie";
+
+/// What one test configures beside what all have in common.
+///
+/// In all of it `@` stands for the name of the store, which is also that of the policy.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Setup {
+    /// Lines of every `[sessions.@]`, tables by dotted keys. Without `cookie.name` the cookie is called `@`.
+    pub policy: &'static str,
+    /// Lines of every `[[routes]]`.
+    pub route: &'static str,
+    /// Further tables.
+    pub tables: &'static str,
+    /// Which sessions a route has; that of its store by default.
+    pub sessions: Option<&'static str>,
+    /// Also with sessions that the browser keeps.
+    pub in_cookies_too: bool,
+}
+
+/// A set-up of which only the policy has lines.
+pub fn policy(lines: &'static str) -> Setup {
+    Setup { policy: lines, ..Setup::default() }
+}
+
+impl Setup {
+    /// Lines of every route.
+    pub fn route(self, lines: &'static str) -> Self {
+        Self { route: lines, ..self }
+    }
+
+    /// Further tables, after the policies.
+    pub fn tables(self, lines: &'static str) -> Self {
+        Self { tables: lines, ..self }
+    }
+
+    /// The sessions of every route, as the file writes a list.
+    pub fn sessions(self, list: &'static str) -> Self {
+        Self { sessions: Some(list), ..self }
+    }
+
+    /// Also where the browser keeps the session.
+    pub fn in_cookies_too(self) -> Self {
+        Self { in_cookies_too: true, ..self }
+    }
+
+    fn stores(&self) -> impl Iterator<Item = &'static str> {
+        STORES.into_iter().chain(self.in_cookies_too.then_some(COOKIE))
+    }
+
+    /// The whole file, of a proxy that keeps its things in this directory.
+    fn file(&self, own: &Path) -> String {
+        let prefix = own.file_name().unwrap_or_default().display();
+        let mut file = format!(
+            "[server]\nthreads = 1\nstate_dir = \"{}\"\n[listeners.web]\naddress = \"unix:{}\"\nbehind_tls = true\n\
+             [stores.redis]\ntype = \"redis\"\nurl = \"redis://127.0.0.1:{}/0\"\nkey_prefix = \"{prefix}:\"\n\
+             timeout = \"5s\"\nconnections = 1\n",
+            own.join("state").display(),
+            own.join("web.sock").display(),
+            BACKENDS.redis.port,
+        );
+        for (language, profile) in LANGUAGES {
+            for (name, url) in [("", BACKENDS.url(language)), ("_held", BACKENDS.patient_url(language))] {
+                writeln!(file, "[upstreams.{language}{name}]\nservers = [\"{url}\"]\nprofile = \"{profile}\"").unwrap();
+            }
+        }
+        for store in self.stores() {
+            let name = if self.policy.contains("cookie.name") { "" } else { "cookie.name = \"@\"\n" };
+            let lines = format!("[sessions.@]\nstore = \"@\"\n{name}{}\n{}\n", self.policy, self.tables);
+            file += &lines.replace('@', store);
+        }
+        for store in self.stores() {
+            for (language, _) in LANGUAGES {
+                for (path, held) in [("path = \"/held\"\n", "_held"), ("", "")] {
+                    let sessions = self.sessions.unwrap_or("[\"@\"]");
+                    let lines = format!("upstream = \"{language}{held}\"\nsessions = {sessions}\n{}\n", self.route);
+                    let host = format!("host = \"{language}.{store}.example\"\n");
+                    file += &format!("[[routes]]\n{host}{path}{}", lines.replace('@', store));
+                }
+            }
+        }
+        file
+    }
+
+    /// Runs a test once for each language and store.
+    pub fn everywhere(self, test: impl Fn(&Place)) {
+        let world = World::of(self);
+        for store in self.stores() {
+            for (language, _) in LANGUAGES {
+                let place = Place { world: &world, store, host: format!("{language}.{store}.example") };
+                test(&place);
+            }
+        }
+    }
+}
+
+/// Runs a test once for each language and store, with the defaults.
+pub fn everywhere(test: impl Fn(&Place)) {
+    Setup::default().everywhere(test);
+}
+
+/// A proxy that runs until the test program ends.
+///
+/// It is never ended before: pingora finds runtimes by the threads that ask, and would take that of a proxy which has ended
+/// for that of one which began later.
+pub struct World {
+    directory: PathBuf,
+    /// The time.
+    pub clock: Arc<ManualClock>,
+    /// What is configured.
+    pub config: Config,
+}
+
+impl World {
+    /// Starts it.
+    pub fn of(setup: Setup) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let directory = BACKENDS.directory.join(format!("w{number}"));
+        fs::create_dir(&directory).unwrap();
+        let file = setup.file(&directory);
+        let config = parse(&file, "rows.toml").unwrap_or_else(|problems| panic!("{problems}\n{file}"));
+        // The store of the server removes what has ended by the server's own clock, so that ours begins at its time.
+        let clock = Arc::new(ManualClock::at(SystemClock.now()));
+        let server = Server::start_at(config.clone(), Arc::<ManualClock>::clone(&clock)).unwrap();
+        let (ready, is_ready) = mpsc::channel();
+        thread::spawn(move || server.run(std::future::pending(), move || ready.send(()).unwrap()));
+        is_ready.recv().unwrap();
+        Self { directory, clock, config }
+    }
+
+    /// A connection.
+    pub fn client(&self) -> Client {
+        Client::unix(&self.directory.join("web.sock"))
+    }
+}
+
+/// One application over one store.
+pub struct Place<'w> {
+    /// The proxy in front.
+    pub world: &'w World,
+    /// The store, and the policy.
+    pub store: &'static str,
+    host: String,
+}
+
+impl Place<'_> {
+    /// Somebody without cookies.
+    pub fn visitor(&self) -> Visitor<'_> {
+        Visitor { place: self, jar: Jar::default() }
+    }
+
+    /// Somebody with these cookies.
+    pub fn visitor_with(&self, jar: &Jar) -> Visitor<'_> {
+        Visitor { place: self, jar: jar.clone() }
+    }
+
+    /// Moves the clock on.
+    pub fn pass(&self, seconds: u64) {
+        self.world.clock.advance(Duration::from_secs(seconds));
+    }
+
+    /// Moves the clock on by less than a second.
+    pub fn pass_millis(&self, millis: u64) {
+        self.world.clock.advance(Duration::from_millis(millis));
+    }
+
+    /// The name of the session's cookie.
+    pub fn cookie_name(&self) -> String {
+        let policies = &self.world.config.policies;
+        policies.iter().find(|policy| policy.options.name == self.store).unwrap().options.cookie.name().to_string()
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("--- at {}", self.host);
+        }
+    }
+}
+
+/// Somebody with a cookie jar.
+pub struct Visitor<'p> {
+    place: &'p Place<'p>,
+    /// The cookies.
+    pub jar: Jar,
+}
+
+/// One exchange from both ends.
+#[derive(Debug)]
+pub struct Visit {
+    /// The answer as the browser got it.
+    pub got: Message,
+    saw: Option<Saw>,
+}
+
+impl Visit {
+    /// What the application saw.
+    pub fn saw(&self) -> &Saw {
+        self.saw.as_ref().unwrap_or_else(|| panic!("the application's page did not come: {:?}", self.got))
+    }
+
+    /// Whether the page of the application came.
+    pub fn is_page(&self) -> bool {
+        self.saw.is_some()
+    }
+
+    /// The only `Set-Cookie`.
+    pub fn cookie(&self) -> SetCookie {
+        SetCookie::only(&self.got)
+    }
+
+    /// Nothing was given to the browser.
+    pub fn sets_no_cookie(&self) -> &Self {
+        assert_eq!(self.got.set_cookies(), Vec::<String>::new());
+        self
+    }
+}
+
+impl<'p> Visitor<'p> {
+    /// A request, and what became of it.
+    pub fn visit(&mut self, page: &Page) -> Visit {
+        let got = self.place.world.client().ask(&page.ask(&self.place.host, self.jar.line().as_deref()));
+        self.keep(got)
+    }
+
+    fn keep(&mut self, got: Message) -> Visit {
+        self.jar.keep(&got);
+        Visit { saw: Saw::read(&got), got }
+    }
+
+    /// What the application sees now.
+    pub fn look(&mut self) -> Saw {
+        self.visit(&crate::page::page()).saw().clone()
+    }
+
+    /// Sends a request whose application does not answer before [`Held::finish`]; it has it when this returns.
+    pub fn begin(&self, page: Page) -> Held {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = BACKENDS.directory.join(format!("hold{number}"));
+        let ask = page.held_at(&path.display().to_string()).ask(&self.place.host, self.jar.line().as_deref());
+        let mut client = self.place.world.client();
+        let answer = thread::spawn(move || client.ask(&ask));
+        crate::support::eventually("the application has the request", || path.with_extension("here").exists());
+        Held { answer, path }
+    }
+
+    /// The value of the session's cookie.
+    pub fn ticket(&self) -> String {
+        self.jar.value(&self.place.cookie_name()).expect("a session cookie")
+    }
+
+    /// Somebody else with the same cookies.
+    pub fn twin(&self) -> Visitor<'p> {
+        Visitor { place: self.place, jar: self.jar.clone() }
+    }
+}
+
+/// A request that an application holds back.
+pub struct Held {
+    answer: JoinHandle<Message>,
+    path: PathBuf,
+}
+
+impl Held {
+    /// Lets the application answer, to this visitor.
+    pub fn finish(self, visitor: &mut Visitor<'_>) -> Visit {
+        fs::write(self.path.with_extension("go"), "").unwrap();
+        visitor.keep(self.answer.join().unwrap())
+    }
+}
