@@ -6,10 +6,14 @@ use crate::clock::Timestamp;
 use crate::codec::AtRest;
 use crate::session::{Head, Lineage, SessionId, Snapshot, Stored, View};
 use crate::store::{Store, StoreError, Version};
+use std::time::Duration;
 
 /// How far an old id may be behind: each step is one `X-Session-Regenerate` within the grace, and a browser asks for up
 /// to a hundred parts of a page at a time.
 pub(super) const MAX_ALIASES: usize = 100;
+
+/// A session that began later than this from now did not: some clock is wrong, or somebody's word (R20).
+const MAX_SKEW: Duration = Duration::from_secs(300);
 
 /// What a ticket leads to.
 pub(super) enum Newest {
@@ -62,6 +66,8 @@ impl SessionManager {
                         return Ok(Newest::Live { id, version, snapshot });
                     }
                     _ if read == Read::Copy => read = Read::Newest,
+                    // It may be our own clock that is wrong: what others may still use stays.
+                    Ok(head) if begins_later(&head, now) => return Ok(Newest::Ended { moved: false }),
                     Ok(_) => {
                         // That it is over is known without the store.
                         if let Err(error) = twice_if_cut(|| store.delete(&key)).await {
@@ -82,10 +88,10 @@ impl SessionManager {
         Ok(Newest::Ended { moved: true })
     }
 
-    /// Whether a session is over by the operator's clocks, however active it is.
+    /// Whether a session is over by the operator's clocks, however active it is, or has not even begun.
     pub(super) fn is_over(&self, head: &Head, now: Timestamp) -> bool {
         let end = self.options.expiry.absolute_deadline(head.started_at, head.absolute);
-        end.has_passed(now) || self.is_revoked(head.lineage, head.started_at)
+        end.has_passed(now) || begins_later(head, now) || self.is_revoked(head.lineage, head.started_at)
     }
 
     /// Whether a session is over by the operator's word, in the file or since.
@@ -98,6 +104,10 @@ impl SessionManager {
         tracing::warn!(session = self.options.name, "a stored record cannot be read: treated as no session");
         Newest::Ended { moved: false }
     }
+}
+
+fn begins_later(head: &Head, now: Timestamp) -> bool {
+    now.until(head.started_at) > MAX_SKEW
 }
 
 /// The head of a record, when every byte of it can be read.

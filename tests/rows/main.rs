@@ -8,8 +8,14 @@
 
 mod backends;
 mod changing;
+mod configuration;
+mod cookies;
+mod flashes;
+mod life;
 mod page;
 mod place;
+mod plugging;
+mod reading;
 #[path = "../servers/mod.rs"]
 mod servers;
 #[path = "../support/mod.rs"]

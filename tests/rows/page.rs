@@ -83,6 +83,11 @@ impl Page {
         self.item("type", media)
     }
 
+    /// A command in a trailer, from the one application that can send any.
+    pub fn trailer(self, value: &str) -> Self {
+        self.item("trailer", value)
+    }
+
     /// The application waits until the test lets it go on; see `Visitor::begin`.
     pub fn held_at(self, path: &str) -> Self {
         Self { path: "/held".into(), ..self }.item("hold", path)

@@ -1,11 +1,13 @@
 //! A proxy in this process, by a clock that the test moves, in front of every application, over every store.
 
 use crate::backends::{BACKENDS, LANGUAGES};
-use crate::page::{Page, Saw};
+use crate::page::{Page, Saw, page};
+use crate::servers::redis::text;
 use crate::support::client::{Client, Jar, SetCookie};
+use crate::support::complete;
 use crate::support::message::Message;
 use cloakroom::app::Server;
-use cloakroom::clock::{Clock as _, ManualClock, SystemClock};
+use cloakroom::clock::{Clock as _, ManualClock, SystemClock, Timestamp};
 use cloakroom::config::{Config, parse};
 use std::fmt::Write as _;
 use std::fs;
@@ -31,12 +33,16 @@ pub struct Setup {
     pub policy: &'static str,
     /// Lines of every `[[routes]]`.
     pub route: &'static str,
-    /// Further tables.
+    /// Further tables for each store.
     pub tables: &'static str,
+    /// Tables of which there is one.
+    pub once: &'static str,
     /// Which sessions a route has; that of its store by default.
     pub sessions: Option<&'static str>,
     /// Also with sessions that the browser keeps.
     pub in_cookies_too: bool,
+    /// With copies in front of Redis.
+    pub near_cache: bool,
 }
 
 /// A set-up of which only the policy has lines.
@@ -50,9 +56,14 @@ impl Setup {
         Self { route: lines, ..self }
     }
 
-    /// Further tables, after the policies.
+    /// Further tables for each store, after its policy.
     pub fn tables(self, lines: &'static str) -> Self {
         Self { tables: lines, ..self }
+    }
+
+    /// Tables of which there is one.
+    pub fn once(self, lines: &'static str) -> Self {
+        Self { once: lines, ..self }
     }
 
     /// The sessions of every route, as the file writes a list.
@@ -65,21 +76,31 @@ impl Setup {
         Self { in_cookies_too: true, ..self }
     }
 
+    /// With copies in front of Redis.
+    pub fn near_cache(self) -> Self {
+        Self { near_cache: true, ..self }
+    }
+
     fn stores(&self) -> impl Iterator<Item = &'static str> {
         STORES.into_iter().chain(self.in_cookies_too.then_some(COOKIE))
     }
 
-    /// The whole file, of a proxy that keeps its things in this directory.
-    fn file(&self, own: &Path) -> String {
-        let prefix = own.file_name().unwrap_or_default().display();
+    /// The whole file, of a proxy that listens in this directory and keeps its sessions in that one.
+    fn file(&self, own: &Path, kept: &Path) -> String {
+        let prefix = prefix(kept);
         let mut file = format!(
-            "[server]\nthreads = 1\nstate_dir = \"{}\"\n[listeners.web]\naddress = \"unix:{}\"\nbehind_tls = true\n\
-             [stores.redis]\ntype = \"redis\"\nurl = \"redis://127.0.0.1:{}/0\"\nkey_prefix = \"{prefix}:\"\n\
+            "[server]\nthreads = 1\nstate_dir = \"{}\"\nruntime_dir = \"{}\"\n[listeners.web]\naddress = \"unix:{}\"\nbehind_tls = true\n\
+             [stores.redis]\ntype = \"redis\"\nurl = \"redis://127.0.0.1:{}/0\"\nkey_prefix = \"{prefix}\"\n\
              timeout = \"5s\"\nconnections = 1\n",
-            own.join("state").display(),
+            kept.join("state").display(),
+            own.display(),
             own.join("web.sock").display(),
             BACKENDS.redis.port,
         );
+        if self.near_cache {
+            file += "near_cache = \"60s\"\n";
+        }
+        file += self.once;
         for (language, profile) in LANGUAGES {
             for (name, url) in [("", BACKENDS.url(language)), ("_held", BACKENDS.patient_url(language))] {
                 writeln!(file, "[upstreams.{language}{name}]\nservers = [\"{url}\"]\nprofile = \"{profile}\"").unwrap();
@@ -105,14 +126,13 @@ impl Setup {
 
     /// Runs a test once for each language and store.
     pub fn everywhere(self, test: impl Fn(&Place)) {
-        let world = World::of(self);
-        for store in self.stores() {
-            for (language, _) in LANGUAGES {
-                let place = Place { world: &world, store, host: format!("{language}.{store}.example") };
-                test(&place);
-            }
-        }
+        World::of(self).each(test);
     }
+}
+
+/// What the keys of a proxy in this directory begin with.
+fn prefix(kept: &Path) -> String {
+    format!("{}:", kept.file_name().unwrap_or_default().display())
 }
 
 /// Runs a test once for each language and store, with the defaults.
@@ -125,7 +145,10 @@ pub fn everywhere(test: impl Fn(&Place)) {
 /// It is never ended before: pingora finds runtimes by the threads that ask, and would take that of a proxy which has ended
 /// for that of one which began later.
 pub struct World {
+    setup: Setup,
     directory: PathBuf,
+    /// Where the sessions lie.
+    kept: PathBuf,
     /// The time.
     pub clock: Arc<ManualClock>,
     /// What is configured.
@@ -135,25 +158,83 @@ pub struct World {
 impl World {
     /// Starts it.
     pub fn of(setup: Setup) -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let directory = BACKENDS.directory.join(format!("w{number}"));
-        fs::create_dir(&directory).unwrap();
-        let file = setup.file(&directory);
-        let config = parse(&file, "rows.toml").unwrap_or_else(|problems| panic!("{problems}\n{file}"));
+        let directory = new_directory();
         // The store of the server removes what has ended by the server's own clock, so that ours begins at its time.
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
+        Self::start(setup, directory.clone(), directory, clock)
+    }
+
+    /// Starts another one over the same sessions, by the same clock.
+    pub fn beside(&self, setup: Setup) -> Self {
+        Self::start(setup, new_directory(), self.kept.clone(), Arc::clone(&self.clock))
+    }
+
+    fn start(setup: Setup, directory: PathBuf, kept: PathBuf, clock: Arc<ManualClock>) -> Self {
+        let file = setup.file(&directory, &kept);
+        let config = parse(&file, "rows.toml").unwrap_or_else(|problems| panic!("{problems}\n{file}"));
         let server = Server::start_at(config.clone(), Arc::<ManualClock>::clone(&clock)).unwrap();
         let (ready, is_ready) = mpsc::channel();
         thread::spawn(move || server.run(std::future::pending(), move || ready.send(()).unwrap()));
         is_ready.recv().unwrap();
-        Self { directory, clock, config }
+        Self { setup, directory, kept, clock, config }
+    }
+
+    /// Runs a test once for each language and store.
+    pub fn each(&self, test: impl Fn(&Place)) {
+        self.places().for_each(|place| test(&place));
+    }
+
+    /// Each language over each store.
+    pub fn places(&self) -> impl Iterator<Item = Place<'_>> {
+        self.setup.stores().flat_map(|store| LANGUAGES.map(|(language, _)| self.place(language, store)))
+    }
+
+    /// The application in this language over this store.
+    pub fn place(&self, language: &str, store: &'static str) -> Place<'_> {
+        Place { world: self, store, host: format!("{language}.{store}.example") }
+    }
+
+    /// A connection to the admin socket.
+    pub fn operator(&self) -> Client {
+        Client::unix(&self.directory.join("admin.sock"))
+    }
+
+    /// The directory of the disk store.
+    pub fn state_dir(&self) -> PathBuf {
+        self.kept.join("state")
+    }
+
+    /// What the Redis server keeps for it, by key.
+    pub fn in_redis(&self) -> Vec<String> {
+        let redis::Value::Array(keys) = BACKENDS.redis.run(&["KEYS", &format!("{}*", prefix(&self.kept))]) else {
+            panic!("no list of keys")
+        };
+        keys.iter().map(text).collect()
     }
 
     /// A connection.
     pub fn client(&self) -> Client {
         Client::unix(&self.directory.join("web.sock"))
     }
+}
+
+fn new_directory() -> PathBuf {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let directory = BACKENDS.directory.join(format!("w{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+    fs::create_dir(&directory).unwrap();
+    directory
+}
+
+/// What is wrong with a configuration; see `support::complete` for what it need not say.
+pub fn problems(config: &str) -> String {
+    let whole = complete(config, "http://127.0.0.1:9").replace("@web", "127.0.0.1:8080");
+    parse(&whole, "rows.toml").expect_err("it should not start").to_string()
+}
+
+/// A configuration that is right, as it is meant.
+pub fn resolved(config: &str) -> Config {
+    let whole = complete(config, "http://127.0.0.1:9").replace("@web", "127.0.0.1:8080");
+    parse(&whole, "rows.toml").unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 /// One application over one store.
@@ -184,6 +265,29 @@ impl Place<'_> {
     /// Moves the clock on by less than a second.
     pub fn pass_millis(&self, millis: u64) {
         self.world.clock.advance(Duration::from_millis(millis));
+    }
+
+    /// Puts the clock back.
+    pub fn back(&self, seconds: u64) {
+        let now = self.world.clock.now().as_millis();
+        self.world.clock.set(Timestamp::from_millis(now - seconds * 1000));
+    }
+
+    /// The time, in seconds since 1970.
+    pub fn now(&self) -> u64 {
+        self.world.clock.now().as_secs()
+    }
+
+    /// Somebody whose session has this key.
+    pub fn visitor_who_set(&self, key: &str, value: &str) -> Visitor<'_> {
+        let mut visitor = self.visitor();
+        assert_eq!(visitor.visit(&page().set(key, value)).got.set_cookies().len(), 1, "a session begins");
+        visitor
+    }
+
+    /// Whether the browser keeps the session itself.
+    pub fn is_in_cookie(&self) -> bool {
+        self.store == COOKIE
     }
 
     /// The name of the session's cookie.
@@ -253,7 +357,7 @@ impl<'p> Visitor<'p> {
 
     /// What the application sees now.
     pub fn look(&mut self) -> Saw {
-        self.visit(&crate::page::page()).saw().clone()
+        self.visit(&page()).saw().clone()
     }
 
     /// Sends a request whose application does not answer before [`Held::finish`]; it has it when this returns.

@@ -24,6 +24,7 @@ async function page(request, response) {
   let text = request.url.split('?')[1] || '';
   for await (const chunk of request) text += `&${chunk}`;
   let type = 'text/html; charset=utf-8';
+  let trailer = null;
   for (const item of text.split('&').filter(Boolean)) {
     const [, name, value] = /^([^=]*)=?(.*)$/.exec(item).map(decodeURIComponent);
     const [, key, rest] = /^([^=]*)=?([^]*)$/.exec(value);
@@ -32,6 +33,7 @@ async function page(request, response) {
     else if (name === 'status') response.statusCode = Number(value);
     else if (name === 'type') type = value;
     else if (name === 'hold') await hold(value);
+    else if (name === 'trailer') trailer = value;
     else if (name.startsWith('X-Session-')) session.command(name.slice(10), value);
     else if (name.includes('-')) response.setHeader(name, [].concat(response.getHeader(name) || [], value));
   }
@@ -40,6 +42,10 @@ async function page(request, response) {
   const { state, user, data, flashes } = session;
   const json = typed(request.headers['x-session-data'] || '');
   response.setHeader('Content-Type', type);
+  if (trailer !== null) {
+    response.setHeader('Trailer', 'X-Session-Set');
+    response.addTrailers({ 'X-Session-Set': trailer });
+  }
   response.end(JSON.stringify({ state, user, data, flashes, sent, target: request.url, json }));
 }
 
