@@ -20,3 +20,4 @@ mod reading;
 mod servers;
 #[path = "../support/mod.rs"]
 mod support;
+mod table;

@@ -66,7 +66,6 @@ async fn every_kind_of_store_stands_behind_the_same_few_verbs() {
             owner: None,
         };
         let Ok(Written::Done(first)) = store.create(&key, entry(b"one"), now).await else { panic!("{}", options.name) };
-        assert!(store.touch(&key, now.after(Duration::from_secs(90)), now).await.unwrap());
         let (found, _) = store.load(&key, now).await.unwrap().unwrap();
         assert_eq!(found.bytes, b"one"[..]);
         let newer = store.replace(&key, entry(b"two"), first, now).await.unwrap();
