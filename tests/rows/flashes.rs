@@ -54,6 +54,26 @@ fn a_message_is_gone_once_a_page_has_shown_it() {
     });
 }
 
+// F3
+#[test]
+fn of_two_pages_at_the_same_time_one_shows_the_message() {
+    everywhere(|place| {
+        let mut ada = place.visitor();
+        let hi = pairs(&[("info", "hi")]);
+        ada.visit(&page().set("a", "1").flash("info", "hi").status(303));
+        let first = ada.begin(page());
+        assert_eq!(ada.look().flashes, []);
+        assert_eq!(first.finish(&mut ada).saw().flashes, hi);
+        assert_eq!(ada.look().flashes, []);
+        // An answer that shows nothing gives it back.
+        ada.visit(&page().flash("info", "hi").status(303));
+        let first = ada.begin(page().status(302));
+        assert_eq!(ada.look().flashes, []);
+        assert_eq!(first.finish(&mut ada).saw().flashes, hi);
+        assert_eq!(ada.look().flashes, hi);
+    });
+}
+
 // F4
 #[test]
 fn a_level_is_a_field_of_its_own_and_may_repeat() {
@@ -73,6 +93,20 @@ fn to_look_for_messages_where_there_are_none_changes_nothing() {
         ada.visit(&page().set("a", "1"));
         ada.visit(&page().say("Flash-Read", "1")).sets_no_cookie();
         assert_eq!(ada.look().number("Version"), 1);
+    });
+}
+
+// F6
+#[test]
+fn each_part_of_an_application_has_a_list_of_messages_of_its_own() {
+    policy("").in_cookies_too().everywhere(|place| {
+        let mut ada = place.visitor();
+        ada.visit(&page().set("a", "1").flash("info", "for all").say("Flash", "info=added;list=cart").status(303));
+        let cart = page().showing("cart").say("Flash-Keep", "list=");
+        assert_eq!(ada.visit(&cart).saw().flashes, pairs(&[("info", "added")]));
+        assert_eq!(ada.visit(&cart).saw().flashes, []);
+        assert_eq!(ada.visit(&page().showing("")).saw().flashes, pairs(&[("info", "for all")]));
+        assert_eq!(ada.look().flashes, []);
     });
 }
 
@@ -108,8 +142,9 @@ fn a_message_has_title_life_and_fields_of_your_own() {
         ada.visit(&page().say("Flash", "error=Not%20saved;title=Oh%20no;life=5;field=e-mail"));
         let saw = ada.look();
         assert_eq!(saw.header("Flashes"), Some("error=Not%20saved;title=Oh%20no;life=5;field=e-mail"));
-        // Pages that know level and text only show them all the same.
         assert_eq!(saw.flashes, pairs(&[("error", "Not saved")]));
+        let fields = [("title", "Oh no"), ("life", "5"), ("field", "e-mail")];
+        assert_eq!(saw.fields, [fields.map(|(name, value)| (name.to_owned(), value.to_owned())).into()]);
     });
 }
 

@@ -73,6 +73,11 @@ impl Page {
         self.item(name, value)
     }
 
+    /// The application shows the messages of this list only, `""` for those in none.
+    pub fn showing(self, list: &str) -> Self {
+        self.item("show", list)
+    }
+
     /// The status of the answer.
     pub fn status(self, status: u16) -> Self {
         self.item("status", &status.to_string())
@@ -125,7 +130,8 @@ impl Page {
             Some(body) => post(&target, body),
             None => ask(self.method, &target),
         };
-        let asked = begun.but("Host", host).cookie(cookie);
+        // What a browser says that asks for a page.
+        let asked = begun.but("Host", host).with("Accept", "text/html,*/*;q=0.8").cookie(cookie);
         self.fields.iter().fold(asked, |asked, (name, value)| asked.with(name, value))
     }
 }
@@ -152,6 +158,8 @@ pub struct Saw {
     pub data: BTreeMap<String, String>,
     /// Level and text of each message.
     pub flashes: Vec<(String, String)>,
+    /// Further fields of each message.
+    pub fields: Vec<BTreeMap<String, String>>,
     /// The data as JSON, where the dialect is that.
     pub json: Value,
     /// The address that was asked for.
@@ -165,19 +173,20 @@ impl Saw {
     pub fn read(got: &Message) -> Option<Self> {
         let whole: Value = serde_json::from_slice(&got.body).ok()?;
         let word = |name: &str| whole[name].as_str().unwrap_or_default().to_owned();
-        let map = |name: &str| {
-            let items = whole[name].as_object().into_iter().flatten();
+        let map = |value: &Value| {
+            let items = value.as_object().into_iter().flatten();
             items.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect()
         };
         let pair = |flash: &Value| Some((flash[0].as_str()?.to_owned(), flash[1].as_str()?.to_owned()));
         Some(Self {
             state: whole["state"].as_str()?.to_owned(),
             user: word("user"),
-            data: map("data"),
+            data: map(&whole["data"]),
             flashes: whole["flashes"].as_array().into_iter().flatten().filter_map(pair).collect(),
+            fields: whole["flashes"].as_array().into_iter().flatten().map(|flash| map(&flash[2])).collect(),
             json: whole["json"].clone(),
             target: word("target"),
-            sent: map("sent"),
+            sent: map(&whole["sent"]),
         })
     }
 

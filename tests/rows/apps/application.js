@@ -25,6 +25,7 @@ async function page(request, response) {
   for await (const chunk of request) text += `&${chunk}`;
   let type = 'text/html; charset=utf-8';
   let trailer = null;
+  let shown = session.messages();
   for (const item of text.split('&').filter(Boolean)) {
     const [, name, value] = /^([^=]*)=?(.*)$/.exec(item).map(decodeURIComponent);
     const [, key, rest] = /^([^=]*)=?([^]*)$/.exec(value);
@@ -32,6 +33,7 @@ async function page(request, response) {
     else if (name === 'unset' || name === 'login' || name === 'destroy') session[name](value);
     else if (name === 'status') response.statusCode = Number(value);
     else if (name === 'type') type = value;
+    else if (name === 'show') shown = session.messages(value);
     else if (name === 'hold') await hold(value);
     else if (name === 'trailer') trailer = value;
     else if (name.startsWith('X-Session-')) session.command(name.slice(10), value);
@@ -39,14 +41,14 @@ async function page(request, response) {
   }
   const sent = {};
   for (const [name, value] of Object.entries(request.headers)) sent[`HTTP_${name.toUpperCase().replace(/-/g, '_')}`] = value;
-  const { state, user, data, flashes } = session;
+  const { state, user, data } = session;
   const json = typed(request.headers['x-session-data'] || '');
   response.setHeader('Content-Type', type);
   if (trailer !== null) {
     response.setHeader('Trailer', 'X-Session-Set');
     response.addTrailers({ 'X-Session-Set': trailer });
   }
-  response.end(JSON.stringify({ state, user, data, flashes, sent, target: request.url, json }));
+  response.end(JSON.stringify({ state, user, data, flashes: shown, sent, target: request.url, json }));
 }
 
 require('http').createServer(page).listen(Number(process.argv[2]), '127.0.0.1');

@@ -12,6 +12,7 @@ foreach (array(isset($_SERVER['QUERY_STRING']) ? $_SERVER['QUERY_STRING'] : '', 
 
 $status = 200;
 $type = 'text/html; charset=utf-8';
+$shown = cloakroom_flashes();
 foreach ($items as $item) {
     list($name, $value) = $item;
     $pair = explode('=', $value, 2);
@@ -24,6 +25,7 @@ foreach ($items as $item) {
         case 'flash': cloakroom_flash($pair[0], $pair[1]); break;
         case 'status': $status = (int) $value; break;
         case 'type': $type = $value; break;
+        case 'show': $shown = cloakroom_flashes($value); break;
         case 'hold':
             touch("$value.here");
             for ($until = time() + 20; !file_exists("$value.go") && time() < $until; clearstatcache()) {
@@ -48,7 +50,7 @@ $saw = array(
     'state' => cloakroom_state(),
     'user' => cloakroom_user(),
     'data' => (object) cloakroom_data(),
-    'flashes' => cloakroom_flashes(),
+    'flashes' => $shown,
     'sent' => (object) $sent,
     'target' => $_SERVER['REQUEST_URI'],
     'json' => json_decode($json),

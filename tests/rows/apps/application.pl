@@ -14,6 +14,7 @@ my @items = map { [map { decoded($_) } (split(/=/, $_, 2), '')[0, 1]] } grep { l
 
 binmode STDOUT, ':encoding(UTF-8)';
 my ($status, $type) = (200, 'text/html; charset=utf-8');
+my @shown = session_flashes();
 for my $item (@items) {
     my ($name, $value) = @$item;
     my ($key, $rest) = split /=/, $value, 2;
@@ -25,6 +26,7 @@ for my $item (@items) {
     elsif ($name eq 'flash')   { print session_flash($key, $rest) }
     elsif ($name eq 'status')  { $status = $value }
     elsif ($name eq 'type')    { $type = $value }
+    elsif ($name eq 'show')    { @shown = session_flashes($value) }
     elsif ($name eq 'hold') {
         open my $here, '>', "$value.here" or die "$value.here: $!";
         my $until = time + 20;
@@ -41,6 +43,6 @@ my $data = $ENV{HTTP_X_SESSION_DATA} // '';
 $data =~ tr{-_}{+/};
 my $json = eval { JSON::PP->new->utf8->decode(decode_base64($data)) };
 print JSON::PP->new->encode({
-    state => session_state(), user => session_user(), data => {session_data()}, flashes => [session_flashes()],
+    state => session_state(), user => session_user(), data => {session_data()}, flashes => \@shown,
     sent => \%sent, target => $ENV{REQUEST_URI}, json => $json,
 });

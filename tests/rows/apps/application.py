@@ -34,7 +34,7 @@ def typed(text):
 
 def application(environ, start_response):
     session = Session(environ)
-    status, kind, headers = '200', 'text/html; charset=utf-8', []
+    status, kind, headers, shown = '200', 'text/html; charset=utf-8', [], session.messages()
     for name, value in items(environ):
         key, _, rest = value.partition('=')
         if name in ('set', 'flash'):
@@ -47,6 +47,8 @@ def application(environ, start_response):
             status = value
         elif name == 'type':
             kind = value
+        elif name == 'show':
+            shown = session.messages(value)
         elif name == 'hold':
             hold(value)
         elif '-' in name:
@@ -56,7 +58,7 @@ def application(environ, start_response):
         return []
     sent = {name: value for name, value in environ.items() if name.startswith('HTTP_')}
     query = environ.get('QUERY_STRING') and '?' + environ['QUERY_STRING'] or ''
-    saw = {'state': session.state, 'user': session.user, 'data': session.data, 'flashes': session.flashes, 'sent': sent,
+    saw = {'state': session.state, 'user': session.user, 'data': session.data, 'flashes': shown, 'sent': sent,
            'target': environ['PATH_INFO'] + query, 'json': typed(environ.get('HTTP_X_SESSION_DATA', ''))}
     return [json.dumps(saw).encode('ascii')]
 
