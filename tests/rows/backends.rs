@@ -25,7 +25,8 @@ pub struct Backends {
 
 struct Application {
     port: u16,
-    _daemon: Daemon,
+    /// It ends with the program.
+    daemon: Daemon,
 }
 
 /// The only ones.
@@ -34,7 +35,7 @@ pub static BACKENDS: LazyLock<Backends> = LazyLock::new(|| {
     let applications: Vec<_> = LANGUAGES.iter().map(|(language, _)| start(language)).collect();
     let patient = Application::start("php");
     // It goes with an application, since that goes with the program, however it ends.
-    let shared = patient._daemon.directory().join("tests");
+    let shared = patient.daemon.directory().join("tests");
     fs::create_dir(&shared).unwrap();
     Backends { applications, patient, redis: Server::start(), directory: shared }
 });
@@ -73,7 +74,7 @@ impl Application {
         };
         let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let listens = || TcpStream::connect(("127.0.0.1", port)).is_ok();
-        Self { port, _daemon: Daemon::start(&place, &words, listens) }
+        Self { port, daemon: Daemon::start(&place, &words, listens) }
     }
 
     fn url(&self) -> String {

@@ -3,6 +3,7 @@
 use crate::page::{at, page};
 use crate::place::{Place, everywhere, policy};
 use crate::support::client::SetCookie;
+use crate::support::eventually;
 use serde_json::Value;
 
 // S1
@@ -178,6 +179,28 @@ fn a_late_write_does_not_bring_a_session_back_after_its_logout() {
             let saw = place.visitor_with(jar).look();
             assert_eq!((saw.user.as_str(), saw.key("cart")), ("", None), "{}", saw.state);
         }
+    });
+}
+
+// S14
+#[test]
+fn with_a_lock_requests_have_their_session_to_themselves() {
+    policy("lock = \"exclusive\"").everywhere(|place| {
+        let mut ada = place.visitor_who_set("n", "1");
+        let (first, second) = (ada.begin(page().set("n", "2")), ada.send(page().set("m", "3")));
+        eventually("both are under way", || place.world.requests_under_way() == 2);
+        assert!(!second.has_come(), "it waits for its turn");
+        assert_eq!(first.finish(&mut ada).saw().key("n"), Some("1"));
+        assert_eq!(second.finish(&mut ada).saw().key("n"), Some("2"), "it is shown what the first one wrote");
+        // A lock ends with its request; there is none to forget.
+        assert_eq!(ada.look().key("m"), Some("3"));
+    });
+    // By default nobody waits.
+    everywhere(|place| {
+        let mut ada = place.visitor_who_set("n", "1");
+        let first = ada.begin(page().set("n", "2"));
+        assert_eq!(ada.visit(&page().set("m", "3")).saw().key("n"), Some("1"));
+        first.finish(&mut ada);
     });
 }
 

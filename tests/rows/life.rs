@@ -168,6 +168,27 @@ fn what_has_ended_is_swept_away() {
     // Redis has been told the time, see C25.
 }
 
+// L10
+#[test]
+fn a_session_that_was_emptied_ends() {
+    policy("").in_cookies_too().everywhere(|place| {
+        for empties in [page().unset("*"), page().unset("a"), page().say("Replace", "")] {
+            let mut ada = place.visitor_who_set("a", "1");
+            let old = ada.jar.clone();
+            assert_eq!(ada.visit(&empties).cookie().attribute("Max-Age"), Some("0"), "{empties:?}");
+            assert_eq!(ada.look().state, "none");
+            if !place.is_in_cookie() {
+                assert_eq!(place.visitor_with(&old).look().state, "expired");
+            }
+        }
+        // Who has logged in stays so.
+        let mut bob = place.visitor();
+        bob.visit(&page().login("bob").set("a", "1"));
+        bob.visit(&page().unset("*"));
+        assert_eq!(bob.look().user, "bob");
+    });
+}
+
 // L11
 #[test]
 fn all_sessions_of_a_user_end_together() {

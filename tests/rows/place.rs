@@ -3,12 +3,13 @@
 use crate::backends::{BACKENDS, LANGUAGES};
 use crate::page::{Page, Saw, page};
 use crate::servers::redis::text;
-use crate::support::client::{Client, Jar, SetCookie};
-use crate::support::complete;
+use crate::support::client::{Client, Jar, SetCookie, get};
 use crate::support::message::Message;
+use crate::support::{complete, eventually};
 use cloakroom::app::Server;
 use cloakroom::clock::{Clock as _, ManualClock, SystemClock, Timestamp};
 use cloakroom::config::{Config, parse};
+use serde_json::Value;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -117,7 +118,7 @@ impl Setup {
                     let sessions = self.sessions.unwrap_or("[\"@\"]");
                     let lines = format!("upstream = \"{language}{held}\"\nsessions = {sessions}\n{}\n", self.route);
                     let host = format!("host = \"{language}.{store}.example\"\n");
-                    file += &format!("[[routes]]\n{host}{path}{}", lines.replace('@', store));
+                    write!(file, "[[routes]]\n{host}{path}{}", lines.replace('@', store)).unwrap();
                 }
             }
         }
@@ -197,6 +198,12 @@ impl World {
     /// A connection to the admin socket.
     pub fn operator(&self) -> Client {
         Client::unix(&self.directory.join("admin.sock"))
+    }
+
+    /// How many requests there are that have no answer yet.
+    pub fn requests_under_way(&self) -> u64 {
+        let status = self.operator().ask(&get("/v1/status"));
+        serde_json::from_slice::<Value>(&status.body).unwrap()["requests"].as_u64().unwrap()
     }
 
     /// The directory of the disk store.
@@ -362,13 +369,19 @@ impl<'p> Visitor<'p> {
 
     /// Sends a request whose application does not answer before [`Held::finish`]; it has it when this returns.
     pub fn begin(&self, page: Page) -> Held {
+        let held = self.send(page);
+        eventually("the application has the request", || held.has_come());
+        held
+    }
+
+    /// Sends a request whose application does not answer before [`Held::finish`].
+    pub fn send(&self, page: Page) -> Held {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = BACKENDS.directory.join(format!("hold{number}"));
         let ask = page.held_at(&path.display().to_string()).ask(&self.place.host, self.jar.line().as_deref());
         let mut client = self.place.world.client();
         let answer = thread::spawn(move || client.ask(&ask));
-        crate::support::eventually("the application has the request", || path.with_extension("here").exists());
         Held { answer, path }
     }
 
@@ -390,6 +403,11 @@ pub struct Held {
 }
 
 impl Held {
+    /// Whether the application has the request.
+    pub fn has_come(&self) -> bool {
+        self.path.with_extension("here").exists()
+    }
+
     /// Lets the application answer, to this visitor.
     pub fn finish(self, visitor: &mut Visitor<'_>) -> Visit {
         fs::write(self.path.with_extension("go"), "").unwrap();

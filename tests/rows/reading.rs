@@ -368,8 +368,11 @@ fn a_session_from_the_future_is_refused_beyond_a_small_skew() {
         place.back(300);
         assert_eq!(ada.twin().look().state, "live");
         place.back(1);
+        let kept = ada.jar.clone();
         assert_eq!(ada.look().state, "expired");
+        // It may be our own clock that was wrong: nothing was taken away.
         place.pass(301);
+        assert_eq!(place.visitor_with(&kept).look().key("a"), Some("1"));
     });
 }
 

@@ -60,15 +60,12 @@ fn every_row_has_a_line_and_a_test_or_a_reason_why_not() {
     let (told, dropped, proven) = (rows(&page), rows(&dropped), proven());
     for (part, most) in PARTS {
         for row in (1..=most).map(|number| format!("{part}{number}")) {
-            match dropped.get(&row) {
-                Some(cells) => {
-                    assert!(cells.len() == 3 && cells.iter().all(|cell| !cell.is_empty()), "{row} needs a reason");
-                    assert!(!told.contains_key(&row) && !proven.contains(&row), "{row} is dropped, and is not");
-                }
-                None => {
-                    assert_eq!(told.get(&row).map(Vec::len), Some(4), "{row} has no line, or one of other cells");
-                    assert!(proven.contains(&row), "{row} has no test");
-                }
+            if let Some(cells) = dropped.get(&row) {
+                assert!(cells.len() == 3 && cells.iter().all(|cell| !cell.is_empty()), "{row} needs a reason");
+                assert!(!told.contains_key(&row) && !proven.contains(&row), "{row} is dropped, and is not");
+            } else {
+                assert_eq!(told.get(&row).map(Vec::len), Some(4), "{row} has no line, or one of other cells");
+                assert!(proven.contains(&row), "{row} has no test");
             }
         }
     }
