@@ -79,7 +79,7 @@ fn invalidate_begins_an_empty_session_under_a_new_id_and_ends_the_old_one() {
 // L5
 #[test]
 fn a_new_id_keeps_the_data_and_the_old_one_is_good_for_a_short_grace() {
-    everywhere(|place| {
+    World::of(policy("")).each(|place| {
         let mut ada = place.visitor_who_set("a", "1");
         let old = ada.jar.clone();
         assert_eq!(ada.visit(&page().say("Regenerate", "1")).got.set_cookies().len(), 1);

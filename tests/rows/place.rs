@@ -13,9 +13,9 @@ use serde_json::Value;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ const COOKIE: &str = "cookie";
 /// What one test configures beside what all have in common.
 ///
 /// In all of it `@` stands for the name of the store, which is also that of the policy.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Setup {
     /// Lines of every `[sessions.@]`, tables by dotted keys. Without `cookie.name` the cookie is called `@`.
     pub policy: &'static str,
@@ -125,9 +125,10 @@ impl Setup {
         file
     }
 
-    /// Runs a test once for each language and store.
+    /// Runs a test once for each language and store. Without a policy of its own it shares the proxy with other tests, and
+    /// must leave the clock alone.
     pub fn everywhere(self, test: impl Fn(&Place)) {
-        World::of(self).each(test);
+        if self.policy.is_empty() { World::shared(self).each(test) } else { World::of(self).each(test) }
     }
 }
 
@@ -147,6 +148,7 @@ pub fn everywhere(test: impl Fn(&Place)) {
 /// for that of one which began later.
 pub struct World {
     setup: Setup,
+    is_shared: bool,
     directory: PathBuf,
     /// Where the sessions lie.
     kept: PathBuf,
@@ -165,6 +167,24 @@ impl World {
         Self::start(setup, directory.clone(), directory, clock)
     }
 
+    /// The one that all tests with this set-up share: each costs threads, and looks into its stores all the time.
+    fn shared(setup: Setup) -> Arc<Self> {
+        static SHARED: Mutex<Vec<Arc<World>>> = Mutex::new(Vec::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(world) = shared.iter().find(|world| world.setup == setup) {
+            return Arc::clone(world);
+        }
+        let world = Arc::new(Self { is_shared: true, ..Self::of(setup) });
+        shared.push(Arc::clone(&world));
+        world
+    }
+
+    /// The clock, for who has it alone.
+    fn own_clock(&self) -> &ManualClock {
+        assert!(!self.is_shared, "other tests go by this clock: give the test a world of its own");
+        &self.clock
+    }
+
     /// Starts another one over the same sessions, by the same clock.
     pub fn beside(&self, setup: Setup) -> Self {
         Self::start(setup, new_directory(), self.kept.clone(), Arc::clone(&self.clock))
@@ -177,7 +197,7 @@ impl World {
         let (ready, is_ready) = mpsc::channel();
         thread::spawn(move || server.run(std::future::pending(), move || ready.send(()).unwrap()));
         is_ready.recv().unwrap();
-        Self { setup, directory, kept, clock, config }
+        Self { setup, is_shared: false, directory, kept, clock, config }
     }
 
     /// Runs a test once for each language and store.
@@ -266,18 +286,18 @@ impl Place<'_> {
 
     /// Moves the clock on.
     pub fn pass(&self, seconds: u64) {
-        self.world.clock.advance(Duration::from_secs(seconds));
+        self.world.own_clock().advance(Duration::from_secs(seconds));
     }
 
     /// Moves the clock on by less than a second.
     pub fn pass_millis(&self, millis: u64) {
-        self.world.clock.advance(Duration::from_millis(millis));
+        self.world.own_clock().advance(Duration::from_millis(millis));
     }
 
     /// Puts the clock back.
     pub fn back(&self, seconds: u64) {
         let now = self.world.clock.now().as_millis();
-        self.world.clock.set(Timestamp::from_millis(now - seconds * 1000));
+        self.world.own_clock().set(Timestamp::from_millis(now - seconds * 1000));
     }
 
     /// The time, in seconds since 1970.

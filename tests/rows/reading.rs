@@ -362,7 +362,7 @@ fn a_session_lives_at_the_exact_moment_of_its_end_and_not_after() {
 // R20
 #[test]
 fn a_session_from_the_future_is_refused_beyond_a_small_skew() {
-    policy("").in_cookies_too().everywhere(|place| {
+    World::of(policy("").in_cookies_too()).each(|place| {
         place.pass(3600);
         let mut ada = place.visitor_who_set("a", "1");
         place.back(300);
