@@ -94,7 +94,8 @@ fn decide(c: &mut Criterion) {
     };
     let record = record();
     let current = Some((&record, START.after(expiry.idle)));
-    let situation = Situation { current, had_session: true, shown: Shown::NOTHING, lent: None, remember: None };
+    let situation =
+        Situation { current, had_session: true, shown: Shown::NOTHING, lent: None, holds: None, remember: None };
     let chance = Chance { lineage: Lineage::from_bytes([2; 12]), mark: [3; 8] };
 
     let silence = Batch::default();

@@ -17,7 +17,7 @@ fn site(store: &str) -> Site {
 }
 
 /// Browsers whose sessions have ended by themselves.
-fn late<'s>(site: &'s Site, count: usize) -> Vec<Browser<'s>> {
+fn late(site: &Site, count: usize) -> Vec<Browser<'_>> {
     let begin = |_| {
         let mut browser = site.browser();
         browser.visit(ok().say("Login", "ada"));

@@ -240,7 +240,7 @@ fn python_without_an_interpreter_for_its_framework_is_at_least_python() {
 }
 
 /// A page with a clock, a session and a dialog of its own; prints what a person would see.
-const PAGE: &str = r#"
+const PAGE: &str = r"
 const vm = require('vm'), source = require('fs').readFileSync('snippet.html', 'utf8').match(/<script>([^]*)<\/script>/)[1];
 const parts = {}, timers = [];
 const part = (id) => parts[id] ||= { id, textContent: '', hidden: false, open: false, on: {},
@@ -285,7 +285,7 @@ const until = async (seconds) => {
     console.log('text: ' + part('session-timeout-text').textContent);
     console.log('stay: ' + part('session-timeout-stay').hidden);
 })();
-"#;
+";
 
 #[test]
 fn a_page_warns_before_a_timeout_and_offers_to_go_on() {

@@ -510,7 +510,7 @@ mod tests {
         let (seen_at, kept_until) = (Some(Timestamp::from_millis(5)), Some(Timestamp::NEVER));
         let leases = vec![Lease { mark: [7; 8], until: Timestamp::from_millis(6), flashes: vec![1] }];
         let turn = Some(Turn { token: [8; 8], until: Timestamp::from_millis(7) });
-        Record { seen_at, kept_until, leases, turn, ..holder() }
+        Record { seen_at, kept_until, turn, leases, ..holder() }
     }
 
     #[test]

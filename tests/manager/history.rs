@@ -4,7 +4,7 @@ use crate::support::{Browser, House, INSTANT, MINUTE, login, nothing, regenerate
 use crate::watched::Fault;
 use cloakroom::clock::Timestamp;
 use cloakroom::manager::{Account, CommitError, Fate, HistoryOptions, OnRefused, OwnerCap, Subject, WhenFull};
-use cloakroom::session::{Batch, Happening, Head, Lineage, Owner, OwnerKey, Scope, StoreKey, View};
+use cloakroom::session::{Batch, Happening, Head, Lineage, Name, Owner, OwnerKey, Scope, StoreKey, View};
 use cloakroom::store::Store as _;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ fn rows(account: &Account) -> Vec<String> {
 
 fn told(happening: &Happening) -> String {
     let Happening { what, route, asked, ended, times, .. } = happening;
-    let keys: Vec<&str> = asked.keys().iter().map(|key| key.as_str()).collect();
+    let keys: Vec<&str> = asked.keys().iter().map(Name::as_str).collect();
     let mut words = vec![what.as_str().to_owned(), keys.join(","), format!("by {} ({asked})", route.as_str())];
     words.extend((*times > 1).then(|| format!("x{times}")));
     words.extend(ended.count().filter(|count| *count > 0).map(|count| format!("ended {count}")));
