@@ -26,7 +26,9 @@ fn a_message_is_shown_once_after_a_redirect() {
         assert!(browser.text().contains("flashes=success=Saved"), "{}", browser.text());
         assert_eq!(application.last("/save").told("Flashes"), "", "not before");
         browser.reload();
-        assert!(browser.text().contains("state=live") && !browser.text().contains("Saved"), "{}", browser.text());
+        // Nothing was left to keep, so that the session has ended and its cookie is gone (L10).
+        assert!(browser.text().contains("state=none") && !browser.text().contains("Saved"), "{}", browser.text());
+        assert_eq!(browser.cookies(&application.at("once.example", "/list")).len(), 0);
     });
 }
 

@@ -40,7 +40,7 @@ pub fn of_pages_under_way_on_several_proxies_one_shows_a_message(engine: &Engine
     };
     let (one, two) = (Site::answering(&engine.config(""), backend), Site::new(&engine.config("")));
     let mut here = one.browser();
-    here.visit(ok().say("Flash", "info=Saved"));
+    here.visit(ok().say("Set", "a=1").say("Flash", "info=Saved")); // it goes on when the message is read
     let mut there = same(&here, &two);
     one.upstream.take();
     let mut slow = one.client();
