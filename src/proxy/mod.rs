@@ -39,30 +39,28 @@ mod messages;
 mod seldom;
 mod site_data;
 mod status;
+mod telling;
 mod visitor;
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::cookie::header::{Rest, split};
-use crate::manager::{Looks, Session};
-use crate::wire::{Allowance, proof};
 use admission::Survey;
-use answer::Teller;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use backend_cookies::Counter;
 use bytes::Bytes;
 use caching::Personal;
-use context::{Context, Exchange, InFlight, Policy, Portion, Snapshot, Stage};
+use context::{Context, Exchange, InFlight, Snapshot, Stage};
 use forwarding::Client;
-use http::header::{COOKIE, EXPECT, HOST, SET_COOKIE, TRANSFER_ENCODING, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Version};
+use http::header::{COOKIE, EXPECT, HOST, SET_COOKIE, TRANSFER_ENCODING};
+use http::{HeaderMap, Version};
 use options::{AliasHeaders, Goal, OnMissing, RouteOptions};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session as Downstream};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{BError, Error, ErrorType, OrErr as _, Result};
+use pingora::{BError, Error, ErrorType, Result};
 use replay::Withheld;
 use reply::Failure;
 use std::sync::Arc;
@@ -153,128 +151,6 @@ impl Proxy {
             exchange.sessions.push(session);
         }
         Ok(exchange)
-    }
-
-    /// Writes down what the backend is told: the headers of each session, and the cookies of its own that it gets back.
-    async fn tell(&self, downstream: &Downstream, ctx: &Context, exchange: &mut Exchange) -> Result<()> {
-        let (snapshot, request, now) = (&ctx.snapshot, downstream.req_header(), self.clock.now());
-        let route = route(snapshot, exchange);
-        if !route.cookies.is_empty() {
-            let rest = std::mem::replace(&mut exchange.cookies, Rest::Untouched);
-            let counter = Counter::new(snapshot, exchange.target, now);
-            let line = request.headers.get(COOKIE);
-            exchange.cookies = counter.forwarded(line, rest);
-            if route.holds_cookies() {
-                let rest = std::mem::replace(&mut exchange.cookies, Rest::Untouched);
-                let place = backend_cookies::place(request, host(request), Self::client(downstream, ctx).is_secure);
-                exchange.cookies = counter.with_held(line, rest, &exchange.sessions, &place);
-            }
-        }
-        let upstream = snapshot.upstream(exchange.target).ok_or_else(unrouted)?;
-        let mut allowance = Allowance::new(upstream.options().profile.budget, route.sessions.len());
-        for used in route.sessions.iter().skip(1) {
-            allowance.owe(snapshot.policies[used.policy].voice.owed());
-        }
-        for used in &route.sessions {
-            let policy = &snapshot.policies[used.policy];
-            let nonce = policy.voice.needs_nonce().then(proof::nonce).transpose();
-            let nonce = nonce.or_err(ErrorType::InternalError, "numbering a request")?;
-            exchange.portions.push(Portion { end: 0, nonce });
-        }
-        // Nothing fails any more: what a request holds from now on its end gives back.
-        for (index, used) in route.sessions.iter().enumerate() {
-            let teller = Teller { policy: &snapshot.policies[used.policy], used, now };
-            self.tell_of(teller, index, exchange, &mut allowance, request).await;
-        }
-        Ok(())
-    }
-
-    /// Begins an exchange anew with the newest sessions: the answer to what the backend was told before is void.
-    async fn begin_again(&self, downstream: &Downstream, ctx: &mut Context) -> Result<()> {
-        let Some(mut exchange) = ctx.exchange.take() else { return Err(unrouted()) };
-        exchange.begin_again();
-        let renewed = self.renew(downstream, ctx, &mut exchange).await;
-        ctx.exchange = Some(exchange);
-        renewed
-    }
-
-    async fn renew(&self, downstream: &Downstream, ctx: &mut Context, exchange: &mut Exchange) -> Result<()> {
-        let snapshot = Arc::clone(&ctx.snapshot);
-        let (route, now) = (route(&snapshot, exchange), self.clock.now());
-        for (used, session) in route.sessions.iter().zip(&mut exchange.sessions) {
-            let manager = &snapshot.policies[used.policy].manager;
-            if let Err(error) = manager.renew(session, now).await {
-                self.outages.report(manager.options(), &error);
-                return Err(ctx.fail(Failure::SessionUnknown));
-            }
-        }
-        if is_missing(route, exchange) {
-            exchange.set_cookies.extend(answer::farewell(&snapshot, exchange, now));
-            return Err(ctx.fail(Failure::SessionEnded));
-        }
-        let lines = downstream.req_header().headers.get_all(COOKIE).iter().map(http::HeaderValue::as_bytes);
-        exchange.cookies = split(lines, &snapshot.cookie_names).rest;
-        self.tell(downstream, ctx, exchange).await?;
-        if waits(downstream, route) {
-            tether::tie(downstream, &snapshot, exchange).await;
-        }
-        Ok(())
-    }
-
-    /// Writes the headers of one session, and lends the request the messages that its answer may consume.
-    async fn tell_of(
-        &self,
-        teller: Teller<'_>,
-        index: usize,
-        exchange: &mut Exchange,
-        allowance: &mut Allowance,
-        request: &RequestHeader,
-    ) {
-        let Exchange { sessions, portions, inject, told, .. } = exchange;
-        let (session, portion) = (&mut sessions[index], &mut portions[index]);
-        if let Some(nonce) = &portion.nonce {
-            teller.policy.voice.number(inject, allowance, nonce);
-        }
-        if session.snapshot().is_some() {
-            teller.policy.voice.warn(inject, allowance, session.changed());
-        }
-        let (start, before) = (inject.len(), *allowance);
-        let mut tells = teller.tell(session, inject, allowance);
-        if !tells.flashes.is_empty() && messages::may_be_consumed(teller, request) {
-            // Boxed: few requests come while messages wait.
-            Box::pin(messages::lend(teller, session, before, &self.outages)).await;
-            inject.truncate(start);
-            *allowance = before;
-            tells = teller.tell(session, inject, allowance);
-        }
-        told.push(tells);
-        portion.end = inject.len();
-    }
-
-    /// Holds the visitor against what his session is bound to (SL14).
-    async fn recognize(
-        &self,
-        policy: &Policy,
-        session: &mut Session,
-        downstream: &Downstream,
-        ctx: &Context,
-        now: Timestamp,
-    ) -> std::result::Result<(), Failure> {
-        let (client, headers) = (Self::client(downstream, ctx), &downstream.req_header().headers);
-        let trusted = &ctx.snapshot.options.trusted_proxies;
-        let looks = Looks {
-            is_secure: client.is_secure,
-            user_agent: headers.get(USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes),
-            address: client.address.map(|peer| forwarding::visitor(peer, headers, trusted)),
-        };
-        policy.manager.recognize(session, looks, now).await.map_err(|error| {
-            self.outages.report(policy.manager.options(), &error);
-            Failure::SessionUnknown
-        })?;
-        if let Some(changed) = session.changed().words().filter(|_| session.snapshot().is_some()) {
-            self.strangers.report(policy.manager.options(), session, changed);
-        }
-        Ok(())
     }
 
     /// Gives a request a connection that no other one uses: its key in the pool is never asked for again.

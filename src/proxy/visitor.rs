@@ -1,11 +1,14 @@
 //! Who the visitor is to a route: the session of each of its policies, or what stands in for one in an outage.
 
 use super::access::OutageLog;
-use super::context::Policy;
+use super::context::{Context, Policy};
 use super::reply::Failure;
+use super::{Downstream, Proxy, forwarding};
 use crate::clock::Timestamp;
 use crate::cookie::header::Found;
-use crate::manager::{Keep, OnOutage, Presented, Session, SessionError};
+use crate::manager::{Keep, Looks, OnOutage, Presented, Session, SessionError};
+use http::HeaderValue;
+use http::header::USER_AGENT;
 use smallvec::SmallVec;
 
 /// The visitor of one request.
@@ -71,5 +74,33 @@ impl<'a> Visitor<'a> {
         let stand_in = policy.manager.stand_in(&presented, self.on_outage, self.now).ok_or(Failure::SessionUnknown)?;
         let is_unknown = stand_in.is_degraded() && stand_in.snapshot().is_none();
         if is_required && is_unknown { Err(Failure::SessionUnknown) } else { Ok(stand_in) }
+    }
+}
+
+impl Proxy {
+    /// Holds the visitor against what his session is bound to (SL14).
+    pub(super) async fn recognize(
+        &self,
+        policy: &Policy,
+        session: &mut Session,
+        downstream: &Downstream,
+        ctx: &Context,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        let (client, headers) = (Self::client(downstream, ctx), &downstream.req_header().headers);
+        let trusted = &ctx.snapshot.options.trusted_proxies;
+        let looks = Looks {
+            is_secure: client.is_secure,
+            user_agent: headers.get(USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes),
+            address: client.address.map(|peer| forwarding::visitor(peer, headers, trusted)),
+        };
+        policy.manager.recognize(session, looks, now).await.map_err(|error| {
+            self.outages.report(policy.manager.options(), &error);
+            Failure::SessionUnknown
+        })?;
+        if let Some(changed) = session.changed().words().filter(|_| session.snapshot().is_some()) {
+            self.strangers.report(policy.manager.options(), session, changed);
+        }
+        Ok(())
     }
 }
