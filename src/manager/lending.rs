@@ -16,11 +16,6 @@ impl Session {
     pub const fn settle(&mut self) {
         self.handed = Handed::Nothing;
     }
-
-    /// A session that was resolved once more for the same request: what `before` holds is to be lent again, or given back.
-    pub const fn take_over(&mut self, before: &Self) {
-        self.handed = before.handed;
-    }
 }
 
 impl SessionManager {

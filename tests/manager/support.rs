@@ -126,6 +126,11 @@ impl House {
         self.try_answer(session, batch).await.unwrap()
     }
 
+    /// Reads the session of a request again, as before a replay.
+    pub async fn renew(&self, session: &mut Session) -> Result<(), SessionError> {
+        self.manager.renew(session, self.clock.now()).await
+    }
+
     /// Hands what waits to this request alone, as far as a backend takes so many messages.
     pub async fn lend(&self, session: &mut Session, most: usize) -> Result<(), SessionError> {
         let now = self.clock.now();
